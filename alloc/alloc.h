@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//
+// alloc.h - the allocator as the rest of the tree sees it, in C++.
+//
+// Owns: the declarations. api.cc (the `ashlar_` names), override_libc.cc and override_cxx.cc (libc's
+// names), and later hash/ and chan/ call these and nothing deeper. Every function may be called before any constructor has run.
+#pragma once
+
+#include <stddef.h>
+
+struct ashlar_memstats;
+
+namespace ashlar {
+
+/// As C's malloc: null and errno = ENOMEM on failure; `size` 0 gives a unique block.
+/// Wait-free on a cache hit. (Inline twin for the entry points: fast_path.h.)
+void* allocate(size_t size) noexcept;
+
+/// As C's free. Preserves errno; aborts with one line on stderr on a pointer that is not ours.
+void deallocate(void* block) noexcept;
+
+/// As C's calloc, overflow included.
+void* allocate_zeroed(size_t count, size_t size) noexcept;
+
+/// `alignment` must be a power of two (the caller checked it), any up to half the address space. Null and ENOMEM on failure.
+void* allocate_aligned(size_t alignment, size_t size) noexcept;
+
+/// As glibc's realloc: realloc(p, 0) frees and returns null. Null and ENOMEM leave the block as it was.
+void* reallocate(void* block, size_t size) noexcept;
+
+/// `size` rounded up so that the block shares no line with another one, and line-aligned.
+void* allocate_padded(size_t size) noexcept;
+
+/// Usable bytes of a live block; 0 for null; aborts on a pointer that is not ours.
+size_t usable_size(const void* block) noexcept;
+
+/// Usable bytes that allocate(size) would give; 0 where it would fail.
+size_t good_size(size_t size) noexcept;
+
+/// Purges free pages down to `keep_bytes` of them; returns bytes given back.
+size_t purge(size_t keep_bytes) noexcept;
+
+/// Fills `*out`; see ashlar_read_memstats.
+void read_memstats(ashlar_memstats* out) noexcept;
+
+}  // namespace ashlar
