@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+//
+// os.cc - see os.h. Raw system calls: a program may interpose mmap and allocate in it.
+#include "alloc/os/os.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+namespace ashlar::os {
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kMayChooseAddress = false;  // ThreadSanitizer owns most of the address space
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr bool kMayChooseAddress = false;
+#else
+constexpr bool kMayChooseAddress = true;
+#endif
+#else
+constexpr bool kMayChooseAddress = true;
+#endif
+
+constexpr int kPrivateAnon = MAP_PRIVATE | MAP_ANONYMOUS;
+constexpr size_t kWindowAlign = size_t{4} << 20;
+
+constinit unsigned fail_countdown = 0;  // test seam; relaxed: tests set it while one thread allocates
+
+bool injected_failure() {
+  const unsigned n = __atomic_load_n(&fail_countdown, __ATOMIC_RELAXED);
+  if (n == 0) [[likely]]
+    return false;
+  __atomic_store_n(&fail_countdown, n - 1, __ATOMIC_RELAXED);
+  return n == 1;
+}
+
+uintptr_t raw_mmap(uintptr_t addr, size_t bytes, int prot, int flags) {
+  if (injected_failure()) return 0;
+  const long r = syscall(SYS_mmap, addr, bytes, prot, flags, -1, 0L);
+  return r == -1 ? 0 : static_cast<uintptr_t>(r);
+}
+
+/// Maps exactly [addr, addr + bytes), or nothing. Kernels before 4.17 take the flag for a hint: hence the look at the result.
+bool map_exactly(uintptr_t addr, size_t bytes) {
+  const uintptr_t got = raw_mmap(addr, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED_NOREPLACE);
+  if (got == addr) return true;
+  if (got != 0) syscall(SYS_munmap, got, bytes);
+  return false;
+}
+
+/// 8 random bytes from the kernel's gift to every process; no system call.
+uint64_t random_bits() {
+  const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_RANDOM));
+  uint64_t r = 0x9e3779b97f4a7c15;
+  if (at != nullptr) __builtin_memcpy(&r, at + 8, sizeof r);  // the first 8 are glibc's stack canary
+  return (r ^ (r >> 29)) * 0xbf58476d1ce4e5b9;
+}
+
+/// A random place between 0x2000'0000'0000 and 0x5000'0000'0000: below where Linux puts programs (0x55..), libraries and
+/// stacks (0x7f..) with 47 and 48 bits of address space, above the low shadow of AddressSanitizer.
+bool choose_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned ratio_log2) {
+  constexpr unsigned kGridLog2 = 34;  // 16 GiB: more than the largest page map, so that neighbours cannot touch
+  const size_t max_bytes = size_t{1} << kMaxWindowLog2;
+  if ((max_bytes >> ratio_log2) >= (size_t{1} << kGridLog2)) return false;
+  uint64_t r = random_bits();
+  for (int attempt = 0; attempt < 4; ++attempt, r = (r << 13) | (r >> 51)) {
+    const uintptr_t base = 0x200000000000 + ((r % 0xc00) << kGridLog2);
+    if (!map_exactly(base - map_bytes, map_bytes + heap_bytes)) continue;
+    *w = {base, max_bytes, false};
+    return true;
+  }
+  return false;
+}
+
+bool reserve_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned ratio_log2) {
+  rlimit limit{};
+  size_t bytes = size_t{64} << 30;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    while (bytes > limit.rlim_cur / 4) bytes >>= 1;  // the program needs address space, too
+  }
+  for (; bytes >= (size_t{16} << 20) && bytes >= heap_bytes; bytes >>= 1) {
+    size_t table = bytes >> ratio_log2;
+    if (table < map_bytes) table = map_bytes;
+    const size_t all = table + bytes + kWindowAlign;
+    const uintptr_t at = raw_mmap(0, all, PROT_NONE, kPrivateAnon | MAP_NORESERVE);
+    if (at == 0) continue;
+    const uintptr_t base = (at + table + kWindowAlign - 1) & ~(kWindowAlign - 1);
+    *w = {base, bytes, true};
+    if (extend(*w, base - map_bytes, map_bytes) && extend(*w, base, heap_bytes)) return true;
+    syscall(SYS_munmap, at, all);
+  }
+  *w = {};
+  return false;
+}
+
+}  // namespace
+
+size_t page_bytes() noexcept { return getauxval(AT_PAGESZ); }
+
+bool is_secure() noexcept { return getauxval(AT_SECURE) != 0; }
+
+uint64_t now_us() noexcept {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000000 + static_cast<uint64_t>(t.tv_nsec) / 1000;
+}
+
+uint64_t now_ms_coarse() noexcept {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1000000;
+}
+
+bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table_ratio_log2) noexcept {
+  if (kMayChooseAddress && choose_window(w, map_bytes, heap_bytes, table_ratio_log2)) return true;
+  return reserve_window(w, map_bytes, heap_bytes, table_ratio_log2);
+}
+
+bool extend(const Window& w, uintptr_t from, size_t bytes) noexcept {
+  if (!w.reserved) return map_exactly(from, bytes);
+  if (injected_failure()) return false;
+  return syscall(SYS_mprotect, from, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+void* map(size_t bytes) noexcept {
+  return reinterpret_cast<void*>(raw_mmap(0, bytes, PROT_READ | PROT_WRITE, kPrivateAnon));
+}
+
+bool purge(uintptr_t addr, size_t bytes) noexcept {
+  if (injected_failure()) return false;
+  return syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;  // not MADV_FREE: RSS must read true
+}
+
+bool renew(uintptr_t addr, size_t bytes) noexcept {
+  return raw_mmap(addr, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED) == addr;
+}
+
+bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept {
+  if (injected_failure()) return false;
+  const long r = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+  return r != -1;
+}
+
+CpuCount cpu_count() noexcept {
+  // The kernel writes its whole CPU mask and returns its length, which bounds every CPU number.
+  uint64_t mask[128] = {};
+  const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+  if (bytes <= 0) return {1, 1};
+  unsigned usable = 0;
+  for (uint64_t word : mask) usable += static_cast<unsigned>(__builtin_popcountll(word));
+  return {usable == 0 ? 1 : usable, static_cast<unsigned>(bytes) * 8};
+}
+
+bool register_rseq_barrier() noexcept {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+}
+
+void rseq_barrier() noexcept { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0); }
+
+void fail_after(unsigned calls) noexcept { __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED); }
+
+}  // namespace ashlar::os

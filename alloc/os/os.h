@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+//
+// os.h - the allocator's contract with the kernel. The only module that maps, unmaps or advises memory.
+//
+// Owns: the window (the address range from which all blocks come) and every system call about memory.
+// The window is [base, base + max_bytes). The page map grows down from base, so that a small process needs one mapping
+// for both. Normally the range is only *chosen*: at a random place where nobody maps, and mapped piece by
+// piece, so that the address space in use is what the heap needs (VIRT stays small, RLIMIT_AS is respected).
+// Where that fails the range is reserved (PROT_NONE) and opened piece by piece.
+//
+// Every call: true or non-null on success; on failure the state is as before. errno is not preserved. No call allocates.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace ashlar::os {
+
+/// The largest window; the tables that describe it are sized by it.
+inline constexpr unsigned kMaxWindowLog2 = 43;  // 8 TiB
+
+struct Window {
+  uintptr_t base = 0;    ///< first byte of the heap; a multiple of 4 MiB
+  size_t max_bytes = 0;  ///< the heap may grow to base + max_bytes
+  bool reserved = false; ///< the range is reserved, not only chosen
+};
+
+/// Bytes of an OS page, read from the auxiliary vector.
+size_t page_bytes() noexcept;
+
+/// True where the process runs with raised privileges (AT_SECURE).
+bool is_secure() noexcept;
+
+/// Microseconds of a monotonic clock. `now_ms_coarse` is cheaper and steps every few milliseconds.
+uint64_t now_us() noexcept;
+uint64_t now_ms_coarse() noexcept;
+
+/// Places the window and opens `map_bytes` below its base and `heap_bytes` above it, zeroed.
+/// `table_ratio_log2`: the page map needs 1 byte per 2^this bytes of heap.
+bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table_ratio_log2) noexcept;
+
+/// Opens [from, from + bytes) at an edge of what is open of the window: readable, writable, zeroed. OS page aligned.
+bool extend(const Window& w, uintptr_t from, size_t bytes) noexcept;
+
+/// Maps `bytes` of zeroed memory for metadata, anywhere.
+void* map(size_t bytes) noexcept;
+
+/// Gives the memory of [addr, addr + bytes) back; it reads as zero afterwards.
+bool purge(uintptr_t addr, size_t bytes) noexcept;
+
+/// Replaces [addr, addr + bytes) by a fresh zeroed mapping (heals the map split that move_pages leaves).
+bool renew(uintptr_t addr, size_t bytes) noexcept;
+
+/// Moves the page tables of [from, from + bytes) to [to, to + bytes), which lose what they had; `from` reads as zero afterwards.
+/// False where the kernel cannot (before Linux 5.7).
+bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept;
+
+/// Number of CPUs that the process may run on, and an exclusive bound of CPU numbers (and so of mm_cid).
+struct CpuCount {
+  unsigned usable;
+  unsigned bound;
+};
+CpuCount cpu_count() noexcept;
+
+/// membarrier(PRIVATE_EXPEDITED_RSEQ): registers once; then interrupts every rseq section of this process.
+bool register_rseq_barrier() noexcept;
+void rseq_barrier() noexcept;
+
+/// Test seam: the n-th call from now on of any function above that asks for or advises memory fails; 0 switches it off.
+void fail_after(unsigned calls) noexcept;
+
+}  // namespace ashlar::os
