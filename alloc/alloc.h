@@ -3,7 +3,8 @@
 // alloc.h - the allocator as the rest of the tree sees it, in C++.
 //
 // Owns: the declarations. api.cc (the `ashlar_` names), override_libc.cc and override_cxx.cc (libc's
-// names), and later hash/ and chan/ call these and nothing deeper. Every function may be called before any constructor has run.
+// names), and later hash/ and chan/ call these and nothing deeper. Every function may be called before any constructor
+// has run.
 #pragma once
 
 #include <stddef.h>
@@ -22,7 +23,8 @@ void deallocate(void* block) noexcept;
 /// As C's calloc, overflow included.
 void* allocate_zeroed(size_t count, size_t size) noexcept;
 
-/// `alignment` must be a power of two (the caller checked it), any up to half the address space. Null and ENOMEM on failure.
+/// `alignment` must be a power of two (the caller checked it), any up to half the address space. Null and ENOMEM on
+/// failure.
 void* allocate_aligned(size_t alignment, size_t size) noexcept;
 
 /// As glibc's realloc: realloc(p, 0) frees and returns null. Null and ENOMEM leave the block as it was.

@@ -40,7 +40,7 @@ extern "C" {
  * Errors: null and errno = ENOMEM (also for more than PTRDIFF_MAX).
  * Cost: O(1) amortised; may map memory. Source: C17 7.22.3.4, POSIX malloc.
  */
-ASHLAR_API_ void *ashlar_malloc(size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void* ashlar_malloc(size_t size) ASHLAR_NOEXCEPT_;
 
 /**
  * Returns a block to the allocator; null does nothing. Preserves errno.
@@ -48,10 +48,10 @@ ASHLAR_API_ void *ashlar_malloc(size_t size) ASHLAR_NOEXCEPT_;
  * or, for blocks up to 32 KiB, at the latest when the cache that holds it is flushed.
  * Cost: O(1) amortised. Source: C17 7.22.3.3; errno: POSIX.1-2024.
  */
-ASHLAR_API_ void ashlar_free(void *block) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void ashlar_free(void* block) ASHLAR_NOEXCEPT_;
 
 /** Allocates `count * size` zeroed bytes. Errors: null and ENOMEM, on overflow too. C17 7.22.3.2. */
-ASHLAR_API_ void *ashlar_calloc(size_t count, size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void* ashlar_calloc(size_t count, size_t size) ASHLAR_NOEXCEPT_;
 
 /**
  * Changes the size of a block; the contents up to the smaller size stay.
@@ -59,34 +59,34 @@ ASHLAR_API_ void *ashlar_calloc(size_t count, size_t size) ASHLAR_NOEXCEPT_;
  * Errors: null and ENOMEM, and `block` is untouched.
  * Cost: O(1) where the block can stay; large blocks move by page tables (mremap), not by copy.
  */
-ASHLAR_API_ void *ashlar_realloc(void *block, size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void* ashlar_realloc(void* block, size_t size) ASHLAR_NOEXCEPT_;
 
 /** ashlar_realloc of `count * size` bytes; an overflow gives null and ENOMEM. Source: POSIX.1-2024. */
-ASHLAR_API_ void *ashlar_reallocarray(void *block, size_t count, size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void* ashlar_reallocarray(void* block, size_t count, size_t size) ASHLAR_NOEXCEPT_;
 
 /**
  * Allocates `size` bytes at a multiple of `alignment`.
  * Errors: null and EINVAL where `alignment` is not a power of two; null and ENOMEM.
  * Source: C17 7.22.3.1, as C23 without the demand that size be a multiple.
  */
-ASHLAR_API_ void *ashlar_aligned_alloc(size_t alignment, size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void* ashlar_aligned_alloc(size_t alignment, size_t size) ASHLAR_NOEXCEPT_;
 
 /**
  * Returns 0 and stores the block in `*out`, or returns EINVAL (`alignment` is not a power of two
  * multiple of sizeof(void*)) or ENOMEM and leaves `*out` alone. errno is not touched.
  * Source: POSIX posix_memalign.
  */
-ASHLAR_API_ int ashlar_posix_memalign(void **out, size_t alignment, size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ int ashlar_posix_memalign(void** out, size_t alignment, size_t size) ASHLAR_NOEXCEPT_;
 
 /**
  * Allocates at least `size` bytes that share no cache line with any other block: aligned to a
  * line (128 bytes on x86-64, whose prefetcher fetches lines in pairs, and on aarch64, where lines of
  * 128 exist) and a multiple of it long. Free it with ashlar_free. Errors: null and ENOMEM.
  */
-ASHLAR_API_ void *ashlar_malloc_padded(size_t size) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void* ashlar_malloc_padded(size_t size) ASHLAR_NOEXCEPT_;
 
 /** Bytes that the block really has (>= what was asked); 0 for null. The program may use them all. */
-ASHLAR_API_ size_t ashlar_usable_size(const void *block) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ size_t ashlar_usable_size(const void* block) ASHLAR_NOEXCEPT_;
 
 /** The usable size that ashlar_malloc(size) would give; 0 where it would fail. Pure, O(1). */
 ASHLAR_API_ size_t ashlar_good_size(size_t size) ASHLAR_NOEXCEPT_;
@@ -142,7 +142,7 @@ typedef struct ashlar_memstats {
  * moves while it is read is read once, so the identities above always hold; after a program has freed all that
  * it allocated, and no thread allocates meanwhile, mallocs == frees.
  */
-ASHLAR_API_ void ashlar_read_memstats(ashlar_memstats *out) ASHLAR_NOEXCEPT_;
+ASHLAR_API_ void ashlar_read_memstats(ashlar_memstats* out) ASHLAR_NOEXCEPT_;
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -7,8 +7,8 @@
 
 int main() {
   using namespace ashlar;
-  printf("%5s %7s %6s %8s %6s %6s %10s %10s %10s\n", "class", "bytes", "pages", "objects", "slots", "batch", "tail bytes",
-         "tail waste", "max waste");
+  printf("%5s %7s %6s %8s %6s %6s %10s %10s %10s\n", "class", "bytes", "pages", "objects", "slots", "batch",
+         "tail bytes", "tail waste", "max waste");
   for (ClassIndex c = 0; c < kNumClasses; ++c) {
     const ClassInfo& i = class_info(c);
     const size_t span = i.span_pages * kPageBytes;

@@ -6,7 +6,8 @@
 // bytes wastes less than n/8, the class of a size is a shift and an add, and every power of two is a class.
 // A span is the smallest run of pages that holds at least kWantObjects (fewer for big objects) and wastes at most 1/32
 // of itself behind the last object, where such a run exists within kMaxSpanPages.
-// Source of the idea: Go's mksizeclasses.go states its waste policy and derives the table; ours is computed by the compiler.
+// Source of the idea: Go's mksizeclasses.go states its waste policy and derives the table; ours is computed by the
+// compiler.
 #pragma once
 
 #include "sizeclass/config.h"
@@ -21,7 +22,9 @@ inline constexpr unsigned kNumClasses = kLinearClasses + (kDoublings << kStepsPe
 inline constexpr size_t kMaxSpanPages = 16;
 
 /// floor(log2(x)), x > 0.
-constexpr unsigned log2_floor(size_t x) { return 63U - static_cast<unsigned>(__builtin_clzl(x)); }
+constexpr unsigned log2_floor(size_t x) {
+  return 63U - static_cast<unsigned>(__builtin_clzl(x));
+}
 
 /// The class that serves `size` bytes, 0 <= size <= kMaxSmallBytes.
 constexpr ClassIndex class_of_size(size_t size) {
@@ -90,20 +93,21 @@ consteval ClassTable make_class_table() {
     const size_t bytes = compute_class_bytes(c);
     const size_t pages = compute_span_pages(bytes);
     const size_t slots = compute_cache_slots(bytes);
-    t.info[c] = {static_cast<uint32_t>(bytes),
-                 static_cast<uint32_t>(((uint64_t{1} << 32) + bytes - 1) / bytes),
-                 static_cast<uint16_t>(pages),
-                 static_cast<uint16_t>(pages * kPageBytes / bytes),
-                 static_cast<uint16_t>(slots),
-                 static_cast<uint16_t>(slots / 2)};
+    t.info[c] = {static_cast<uint32_t>(bytes), static_cast<uint32_t>(((uint64_t{1} << 32) + bytes - 1) / bytes),
+                 static_cast<uint16_t>(pages), static_cast<uint16_t>(pages * kPageBytes / bytes),
+                 static_cast<uint16_t>(slots), static_cast<uint16_t>(slots / 2)};
   }
   return t;
 }
 
 inline constexpr ClassTable kClasses = make_class_table();
 
-constexpr const ClassInfo& class_info(ClassIndex c) { return kClasses.info[c]; }
-constexpr size_t class_bytes(ClassIndex c) { return kClasses.info[c].bytes; }
+constexpr const ClassInfo& class_info(ClassIndex c) {
+  return kClasses.info[c];
+}
+constexpr size_t class_bytes(ClassIndex c) {
+  return kClasses.info[c].bytes;
+}
 
 /// Index of the object that contains the byte at `offset` of a span of class `c`.
 constexpr unsigned object_index(ClassIndex c, size_t offset) {

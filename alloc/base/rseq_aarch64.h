@@ -7,30 +7,30 @@
 #include "alloc/base/rseq.h"
 
 // 0xd428bc00 (`brk #0x45e0`) in front of the abort handler is the signature that glibc registered with.
-#define ASHLAR_RSEQ_BEGIN                                             \
-  ".pushsection __rseq_cs, \"aw\", %%progbits\n"                      \
-  ".balign 32\n"                                                      \
-  "79: .long 0, 0\n"                                                  \
-  ".quad 71f, 72f - 71f, 74f\n"                                       \
-  ".popsection\n"                                                     \
-  ".pushsection __rseq_abort, \"ax\", %%progbits\n"                   \
-  ".inst 0xd428bc00\n"                                                \
-  "74: b 70f\n"                                                       \
-  ".popsection\n"                                                     \
-  "70: adrp %[slab], 79b\n"                                           \
-  "add %[slab], %[slab], :lo12:79b\n"                                 \
-  "str %[slab], [%[area], #8]\n"                                      \
-  "71: ldr %w[slab], [%[area], %[p]]\n"                               \
+#define ASHLAR_RSEQ_BEGIN                           \
+  ".pushsection __rseq_cs, \"aw\", %%progbits\n"    \
+  ".balign 32\n"                                    \
+  "79: .long 0, 0\n"                                \
+  ".quad 71f, 72f - 71f, 74f\n"                     \
+  ".popsection\n"                                   \
+  ".pushsection __rseq_abort, \"ax\", %%progbits\n" \
+  ".inst 0xd428bc00\n"                              \
+  "74: b 70f\n"                                     \
+  ".popsection\n"                                   \
+  "70: adrp %[slab], 79b\n"                         \
+  "add %[slab], %[slab], :lo12:79b\n"               \
+  "str %[slab], [%[area], #8]\n"                    \
+  "71: ldr %w[slab], [%[area], %[p]]\n"             \
   "ldr %[slab], [%[tab], %[slab], lsl #3]\n"
 
 #define ASHLAR_RSEQ_SITE [area] "r"(site.area), [p] "r"(site.p_offset), [tab] "r"(site.slabtab)
 
 // Leaves the address of cache k's header in `bin` and that of the slot at `top` in `slot`.
-#define ASHLAR_RSEQ_FIND                                              \
-  "add %[bin], %[slab], %[table]\n"                                   \
-  "ldrb %w[bin], [%[bin], %[k]]\n"                                    \
-  "add %[bin], %[slab], %[bin], lsl #3\n"                             \
-  "ldrh %w[slot], [%[bin]]\n"                                         \
+#define ASHLAR_RSEQ_FIND                  \
+  "add %[bin], %[slab], %[table]\n"       \
+  "ldrb %w[bin], [%[bin], %[k]]\n"        \
+  "add %[bin], %[slab], %[bin], lsl #3\n" \
+  "ldrh %w[slot], [%[bin]]\n"             \
   "add %[slot], %[slab], %[slot], lsl #3\n"
 
 namespace ashlar {

@@ -8,20 +8,20 @@
 
 // 0x53053053 in front of the abort handler is the signature that glibc registered with; the three bytes before it make
 // the whole a valid `ud1` for disassemblers.
-#define ASHLAR_RSEQ_BEGIN                                             \
-  ".pushsection __rseq_cs, \"aw\", @progbits\n"                       \
-  ".balign 32\n"                                                      \
-  "79: .long 0, 0\n"                                                  \
-  ".quad 71f, 72f - 71f, 74f\n"                                       \
-  ".popsection\n"                                                     \
-  ".pushsection __rseq_abort, \"ax\", @progbits\n"                    \
-  ".byte 0x0f, 0xb9, 0x3d\n"                                          \
-  ".long 0x53053053\n"                                                \
-  "74: jmp 70f\n"                                                     \
-  ".popsection\n"                                                     \
-  "70: lea 79b(%%rip), %[slab]\n"                                     \
-  "mov %[slab], 8(%[area])\n"                                         \
-  "71: mov (%[area], %[p]), %k[slab]\n"                               \
+#define ASHLAR_RSEQ_BEGIN                          \
+  ".pushsection __rseq_cs, \"aw\", @progbits\n"    \
+  ".balign 32\n"                                   \
+  "79: .long 0, 0\n"                               \
+  ".quad 71f, 72f - 71f, 74f\n"                    \
+  ".popsection\n"                                  \
+  ".pushsection __rseq_abort, \"ax\", @progbits\n" \
+  ".byte 0x0f, 0xb9, 0x3d\n"                       \
+  ".long 0x53053053\n"                             \
+  "74: jmp 70f\n"                                  \
+  ".popsection\n"                                  \
+  "70: lea 79b(%%rip), %[slab]\n"                  \
+  "mov %[slab], 8(%[area])\n"                      \
+  "71: mov (%[area], %[p]), %k[slab]\n"            \
   "mov (%[tab], %[slab], 8), %[slab]\n"
 
 #define ASHLAR_RSEQ_SITE [area] "r"(site.area), [p] "r"(site.p_offset), [tab] "r"(site.slabtab)

@@ -54,7 +54,8 @@ uintptr_t raw_mmap(uintptr_t addr, size_t bytes, int prot, int flags) {
   return r == -1 ? 0 : static_cast<uintptr_t>(r);
 }
 
-/// Maps exactly [addr, addr + bytes), or nothing. Kernels before 4.17 take the flag for a hint: hence the look at the result.
+/// Maps exactly [addr, addr + bytes), or nothing. Kernels before 4.17 take the flag for a hint: hence the look at the
+/// result.
 bool map_exactly(uintptr_t addr, size_t bytes) {
   const uintptr_t got = raw_mmap(addr, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED_NOREPLACE);
   if (got == addr) return true;
@@ -70,8 +71,8 @@ uint64_t random_bits() {
   return (r ^ (r >> 29)) * 0xbf58476d1ce4e5b9;
 }
 
-/// A random place between 0x2000'0000'0000 and 0x5000'0000'0000: below where Linux puts programs (0x55..), libraries and
-/// stacks (0x7f..) with 47 and 48 bits of address space, above the low shadow of AddressSanitizer.
+/// A random place between 0x2000'0000'0000 and 0x5000'0000'0000: below where Linux puts programs (0x55..), libraries
+/// and stacks (0x7f..) with 47 and 48 bits of address space, above the low shadow of AddressSanitizer.
 bool choose_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned ratio_log2) {
   constexpr unsigned kGridLog2 = 34;  // 16 GiB: more than the largest page map, so that neighbours cannot touch
   const size_t max_bytes = size_t{1} << kMaxWindowLog2;
@@ -109,9 +110,13 @@ bool reserve_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned rat
 
 }  // namespace
 
-size_t page_bytes() noexcept { return getauxval(AT_PAGESZ); }
+size_t page_bytes() noexcept {
+  return getauxval(AT_PAGESZ);
+}
 
-bool is_secure() noexcept { return getauxval(AT_SECURE) != 0; }
+bool is_secure() noexcept {
+  return getauxval(AT_SECURE) != 0;
+}
 
 uint64_t now_us() noexcept {
   timespec t{};
@@ -169,8 +174,12 @@ bool register_rseq_barrier() noexcept {
   return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
 }
 
-void rseq_barrier() noexcept { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0); }
+void rseq_barrier() noexcept {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0);
+}
 
-void fail_after(unsigned calls) noexcept { __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED); }
+void fail_after(unsigned calls) noexcept {
+  __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED);
+}
 
 }  // namespace ashlar::os

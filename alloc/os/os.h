@@ -8,7 +8,8 @@
 // piece, so that the address space in use is what the heap needs (VIRT stays small, RLIMIT_AS is respected).
 // Where that fails the range is reserved (PROT_NONE) and opened piece by piece.
 //
-// Every call: true or non-null on success; on failure the state is as before. errno is not preserved. No call allocates.
+// Every call: true or non-null on success; on failure the state is as before. errno is not preserved. No call
+// allocates.
 #pragma once
 
 #include <stddef.h>
@@ -20,9 +21,9 @@ namespace ashlar::os {
 inline constexpr unsigned kMaxWindowLog2 = 43;  // 8 TiB
 
 struct Window {
-  uintptr_t base = 0;    ///< first byte of the heap; a multiple of 4 MiB
-  size_t max_bytes = 0;  ///< the heap may grow to base + max_bytes
-  bool reserved = false; ///< the range is reserved, not only chosen
+  uintptr_t base = 0;     ///< first byte of the heap; a multiple of 4 MiB
+  size_t max_bytes = 0;   ///< the heap may grow to base + max_bytes
+  bool reserved = false;  ///< the range is reserved, not only chosen
 };
 
 /// Bytes of an OS page, read from the auxiliary vector.
@@ -51,8 +52,8 @@ bool purge(uintptr_t addr, size_t bytes) noexcept;
 /// Replaces [addr, addr + bytes) by a fresh zeroed mapping (heals the map split that move_pages leaves).
 bool renew(uintptr_t addr, size_t bytes) noexcept;
 
-/// Moves the page tables of [from, from + bytes) to [to, to + bytes), which lose what they had; `from` reads as zero afterwards.
-/// False where the kernel cannot (before Linux 5.7).
+/// Moves the page tables of [from, from + bytes) to [to, to + bytes), which lose what they had; `from` reads as zero
+/// afterwards. False where the kernel cannot (before Linux 5.7).
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept;
 
 /// Number of CPUs that the process may run on, and an exclusive bound of CPU numbers (and so of mm_cid).

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+//
+// cache.cc - a slab's inner life: its first layout, pops and pushes on the slow path, refill, flush, growth.
+//
+// A leased slab is worked on in place: a refill lets the central list write into the slots, a flush reads from them. On
+// an rseq P the batch goes through a buffer, since only a restartable sequence may touch the slots.
+#include "alloc/base/check.h"
+#include "alloc/central.h"
+#include "alloc/percpu.h"
+
+namespace ashlar {
+namespace {
+
+uint64_t* header_of(Slab* s, CacheIndex k) {
+  return &s->header[s->cache_bin[k]];
+}
+
+/// Half of a cache moves at a time, so that what follows, malloc or free, finds objects or room. Foreign caches are
+/// never allocated from: they empty themselves.
+size_t batch_of(size_t slots, CacheIndex k) {
+  if (k >= kFirstForeignCache) return slots;
+  const size_t half = slots / 2;
+  return half < kMaxBatch ? half : kMaxBatch;
+}
+
+void place_cache(Slab* s, CacheIndex k, size_t first, size_t slots) {
+  *s->word(first - 1) = kTag;
+  *s->word(first + slots) = kTag;
+  s->limit[k] = static_cast<uint16_t>(first + slots);
+  // Relaxed: statistics may read the pair while it changes, and be off by a cache for a moment.
+  __atomic_store_n(&s->first[k], static_cast<uint16_t>(first), __ATOMIC_RELAXED);
+  uint64_t* header = header_of(s, k);
+  __atomic_store_n(header, (*header & ~kTopMask) | first, __ATOMIC_RELAXED);
+}
+
+/// Doubles the empty cache k of a leased slab, if the budget and the extension allow.
+void grow_cache(Slab* s, CacheIndex k) {
+  const size_t slots = s->limit[k] - s->first[k];
+  const size_t more_bytes = slots * class_bytes(class_of_cache(k));
+  if (s->grown_bytes + more_bytes > kGrowthBudgetBytes) return;
+  const size_t need = 2 * slots + 2;
+  if (s->extension_next + need > kMaxSlabWords) return;
+  place_cache(s, k, s->extension_next + 1, 2 * slots);
+  s->extension_next += static_cast<uint32_t>(need);
+  s->grown_bytes += static_cast<uint32_t>(more_bytes);
+}
+
+}  // namespace
+
+void init_slab(Slab* s, unsigned index, unsigned home) noexcept {
+  s->index = static_cast<uint16_t>(index);
+  s->home = static_cast<uint8_t>(home);
+  s->real = true;
+  *s->word(kSlabShape.dead - 1U) = kTag;
+  *s->word(kSlabShape.dead) = kTag;
+  for (uint64_t& h : s->header) h = kSlabShape.dead;
+  for (CacheIndex k = 0; k < kNumCaches; ++k) s->cache_bin[k] = static_cast<uint8_t>(bin_of_cache(k, home));
+  for (size_t i = 0; i < kTableEntries; ++i) {
+    s->small_bin[i] = static_cast<uint8_t>(bin_of_class(class_of_size(i << kMinAlignLog2), home));
+  }
+  shrink_slab(s);
+}
+
+void shrink_slab(Slab* s) noexcept {
+  for (CacheIndex k = 0; k < kNumCaches; ++k) {
+    if (s->first[k] != kSlabShape.first[k]) place_cache(s, k, kSlabShape.first[k], cache_slots(k));
+  }
+  s->extension_next = kSlabShape.words;
+  s->grown_bytes = 0;
+}
+
+uintptr_t Cache::pop(CacheIndex k) const noexcept {
+  if (rseq) return rseq_pop(site, k);
+  uint64_t* header = header_of(slab, k);
+  const uint64_t h = __atomic_load_n(header, __ATOMIC_RELAXED);
+  const uintptr_t object = *slab->word((h & kTopMask) - 1);
+  if ((object & kTag) == 0) __atomic_store_n(header, h + kPopDelta, __ATOMIC_RELAXED);
+  return object;
+}
+
+bool Cache::push(Bin bin, void* object) const noexcept {
+  if (rseq) return rseq_push(site, bin, object);
+  uint64_t* header = &slab->header[bin];
+  const uint64_t h = __atomic_load_n(header, __ATOMIC_RELAXED);
+  uintptr_t* slot = slab->word(h & kTopMask);
+  if ((*slot & kTag) != 0) return false;
+  *slot = reinterpret_cast<uintptr_t>(object);
+  __atomic_store_n(header, h + 1, __ATOMIC_RELAXED);
+  return true;
+}
+
+bool Cache::refill(CacheIndex k) const noexcept {
+  const Bin bin = slab->cache_bin[k];
+  if (rseq) {
+    void* objects[kMaxBatch];
+    const size_t got = central_take(bin, objects, batch_of(cache_slots(k), k));
+    const size_t pushed = rseq_push_batch(site, k, objects, got);
+    if (pushed < got) central_give(k, objects + pushed, got - pushed);
+    return got != 0;
+  }
+  uint64_t* header = header_of(slab, k);
+  uint64_t h = *header;
+  if ((h & kTopMask) != slab->first[k]) {
+    // Not empty, and yet the pop found a tag: somebody freed an odd address.
+    fatal_pointer("free of a misaligned pointer", reinterpret_cast<void*>(*slab->word((h & kTopMask) - 1)));
+  }
+  if (slab->flushed[k]) {  // what went away is wanted again
+    slab->flushed[k] = false;
+    grow_cache(slab, k);
+    h = *header;
+  }
+  auto* slots = reinterpret_cast<void**>(slab->word(h & kTopMask));
+  const size_t got = central_take(bin, slots, batch_of(slab->limit[k] - slab->first[k], k));
+  __atomic_store_n(header, h + got, __ATOMIC_RELAXED);
+  return got != 0;
+}
+
+void Cache::flush(CacheIndex k) const noexcept {
+  const ClassIndex c = class_of_cache(k);
+  if (rseq) {
+    void* objects[kMaxBatch];
+    const size_t n = rseq_pop_batch(site, k, objects, batch_of(cache_slots(k), k));
+    central_give(c, objects, n);
+    return;
+  }
+  uint64_t* header = header_of(slab, k);
+  const uint64_t h = __atomic_load_n(header, __ATOMIC_RELAXED);
+  const size_t cached = (h & kTopMask) - slab->first[k];
+  size_t n = batch_of(slab->limit[k] - slab->first[k], k);
+  if (n > cached) n = cached;
+  slab->flushed[k] = true;
+  // First the header: the objects are the central list's from here on, also for a signal handler that allocates.
+  __atomic_store_n(header, h - n, __ATOMIC_RELAXED);
+  central_give(c, reinterpret_cast<void**>(slab->word((h & kTopMask) - n)), n);
+}
+
+}  // namespace ashlar

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+//
+// large.cc - see large.h.
+#include "alloc/large.h"
+
+#include "alloc/base/check.h"
+#include "alloc/diagnose.h"
+#include "alloc/os/os.h"
+#include "alloc/page_heap.h"
+
+namespace ashlar {
+namespace {
+
+// Moving page tables costs two system calls and a walk; copying costs the copy and faults for the new pages. Measured
+// here the two meet near 64 KiB; above 256 KiB moving wins clearly.
+constexpr size_t kMoveBytes = size_t{256} << 10;
+
+// Moved blocks are maps of their own until they are freed; the kernel allows 65,530 maps a process, and we want to use
+// few.
+constexpr unsigned kMaxMovedBlocks = 128;
+constinit unsigned moved_blocks = 0;  // relaxed counter
+
+constinit LargeStats counted = {};  // relaxed counters
+
+void count(uint64_t mallocs, uint64_t frees, size_t pages_gained, size_t pages_lost) {
+  __atomic_fetch_add(&counted.mallocs, mallocs, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&counted.frees, frees, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&counted.total_bytes, pages_gained << kPageLog2, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&counted.live_bytes, (pages_gained - pages_lost) << kPageLog2, __ATOMIC_RELAXED);
+}
+
+void set_moved(Span* s, bool moved) {
+  if (s->moved == moved) return;
+  s->moved = moved;
+  __atomic_fetch_add(&moved_blocks, moved ? 1U : ~0U, __ATOMIC_RELAXED);
+}
+
+Span* new_large_span(size_t pages, size_t align, bool* zeroed) {
+  const size_t align_pages = align <= kPageBytes ? 1 : align >> kPageLog2;
+  bool ignored = false;
+  Span* s = page_heap.allocate(pages, align_pages, zeroed == nullptr ? &ignored : zeroed);
+  if (s == nullptr) return nullptr;
+  s->bin = kBinLarge;
+  count(1, 0, pages, 0);
+  store_entries(s->start, 1, make_entry(s, kBinLarge));
+  return s;
+}
+
+/// Releases a span whose entry is 0 already.
+void release_large(Span* s, bool clean) {
+  count(0, 1, 0, s->pages);
+  if (s->moved) {
+    // A fresh mapping can merge with its neighbours again; it is clean, too.
+    clean = os::renew(s->start, s->pages * kPageBytes);
+    set_moved(s, false);
+  }
+  page_heap.release(s, clean);
+}
+
+/// Moves the block to `pages` pages elsewhere.
+Span* move_large(Span* from, size_t pages) {
+  Span* to = new_large_span(pages, 1, nullptr);
+  if (to == nullptr) return nullptr;
+  const size_t bytes = from->pages * kPageBytes;
+  bool clean = false;
+  if (bytes >= kMoveBytes && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
+      os::move_pages(from->start, to->start, bytes)) {
+    set_moved(to, true);
+    clean = !from->moved;  // a moved map is healed on release
+  } else {
+    __builtin_memcpy(reinterpret_cast<void*>(to->start), reinterpret_cast<void*>(from->start), bytes);
+  }
+  store_entries(from->start, 1, 0);
+  release_large(from, clean);
+  return to;
+}
+
+}  // namespace
+
+void* allocate_large(size_t size, size_t align, bool* zeroed) noexcept {
+  if (size > PTRDIFF_MAX) return nullptr;
+  const size_t pages = size == 0 ? 1 : large_pages(size);
+  const Span* s = new_large_span(pages, align, zeroed);
+  return s == nullptr ? nullptr : reinterpret_cast<void*>(s->start);
+}
+
+void deallocate_large(void* block, uint64_t entry) noexcept {
+  Span* s = entry_span(entry);
+  const auto address = reinterpret_cast<uintptr_t>(block);
+  if (address != s->start) fatal_pointer("free of an interior pointer (large block)", block);
+  // Exchange: of two threads that free the same block one sees that it is gone. Acq_rel orders it with the reuse of the
+  // record.
+  if (__atomic_exchange_n(entry_of(address), 0, __ATOMIC_ACQ_REL) != entry) fatal_bad_block(block);
+  release_large(s, false);
+}
+
+void* reallocate_large(void* block, Span* span, size_t size) noexcept {
+  if (size > PTRDIFF_MAX) return nullptr;
+  const size_t pages = large_pages(size);
+  const size_t old_pages = span->pages;
+  if (pages == old_pages) return block;
+  if (pages < old_pages) {
+    count(0, 0, 0, old_pages - pages);
+    page_heap.shrink(span, pages);
+  } else if (page_heap.extend(span, pages)) {
+    count(0, 0, pages - old_pages, 0);
+  } else {
+    span = move_large(span, pages);
+    if (span == nullptr) return nullptr;
+  }
+  return reinterpret_cast<void*>(span->start);
+}
+
+LargeStats large_stats() noexcept {
+  return {__atomic_load_n(&counted.mallocs, __ATOMIC_RELAXED), __atomic_load_n(&counted.frees, __ATOMIC_RELAXED),
+          __atomic_load_n(&counted.total_bytes, __ATOMIC_RELAXED),
+          __atomic_load_n(&counted.live_bytes, __ATOMIC_RELAXED)};
+}
+
+}  // namespace ashlar

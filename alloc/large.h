@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+//
+// large.h - blocks above kMaxSmallBytes, and blocks aligned to more than a page: runs of pages of their own.
+#pragma once
+
+#include <stddef.h>
+
+#include "alloc/span.h"
+
+namespace ashlar {
+
+/// `align` is a power of two. `*zeroed` (may be null): the block reads as zero. Null: no memory.
+void* allocate_large(size_t size, size_t align, bool* zeroed) noexcept;
+
+/// `entry`: the page map entry of the block. Aborts where `block` is not the start of the large block.
+void deallocate_large(void* block, uint64_t entry) noexcept;
+
+/// Changes the block's size where it lies or by moving its pages; null: no memory, the block is as it was.
+void* reallocate_large(void* block, Span* span, size_t size) noexcept;
+
+/// Counted at every large block that comes, goes, or changes its size in place.
+struct LargeStats {
+  uint64_t mallocs, frees, total_bytes, live_bytes;
+};
+LargeStats large_stats() noexcept;
+
+inline size_t large_pages(size_t size) {
+  return (size + kPageBytes - 1) >> kPageLog2;
+}
+
+}  // namespace ashlar

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+//
+// page_heap.cc - see page_heap.h. The purge is in purge.cc.
+#include "alloc/page_heap.h"
+
+namespace ashlar {
+
+// Before initialisation no pointer is in the heap, null included: the one that would be is not an address.
+constinit HeapView heap_view = {uintptr_t{1} << 63, ~uintptr_t{0}};
+constinit PageHeap page_heap;
+constinit Superblock* superblocks[kMaxSupers] = {};
+
+namespace {
+
+// The first mapping: 64 KiB of page map (for 64 MiB of heap) and 1 MiB of heap, so short of an aligned 2 MiB that a
+// kernel with THP=always never makes a huge page for a small process.
+constexpr size_t kFirstMapBytes = size_t{64} << 10;
+constexpr size_t kFirstHeapBytes = size_t{1} << 20;
+// Growth by a quarter of the heap keeps the number of system calls logarithmic; what is opened and not touched costs
+// nothing.
+constexpr size_t kMinGrowPages = (size_t{1} << 20) >> kPageLog2;
+constexpr size_t kMaxGrowPages = (size_t{64} << 20) >> kPageLog2;
+constexpr size_t kMapStepBytes = size_t{64} << 10;
+constexpr size_t kMetaStepBytes = size_t{128} << 10;
+
+// Metadata of a small process lives in the library's own zero pages: no mapping of its own.
+constinit Superblock first_super = {};
+alignas(64) constinit char first_metadata[16 << 10] = {};
+
+constexpr uint64_t word_mask(size_t first, size_t n) {  // n in 1..64
+  return (n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1) << first;
+}
+
+/// Calls f(super index, word index, mask) for every word that [first, first + pages) touches.
+template <typename F>
+void for_words(size_t first, size_t pages, F f) {
+  while (pages > 0) {
+    const size_t bit = first % 64;
+    const size_t n = pages < 64 - bit ? pages : 64 - bit;
+    f(first / kSuperPages, first / 64 % kSuperWords, word_mask(bit, n));
+    first += n;
+    pages -= n;
+  }
+}
+
+/// Lowest start of a run of n ones in x, or 64. 1 <= n <= 64.
+unsigned find_in_word(uint64_t x, size_t n) {
+  for (size_t have = 1; have < n && x != 0;) {
+    const size_t step = have < n - have ? have : n - have;
+    x &= x >> step;
+    have += step;
+  }
+  return x == 0 ? 64 : static_cast<unsigned>(__builtin_ctzll(x));
+}
+
+unsigned low_ones(uint64_t x) {
+  return x == ~uint64_t{0} ? 64 : static_cast<unsigned>(__builtin_ctzll(~x));
+}
+unsigned high_ones(uint64_t x) {
+  return x == ~uint64_t{0} ? 64 : static_cast<unsigned>(__builtin_clzll(~x));
+}
+
+size_t free_prefix(const Superblock& b) {
+  size_t n = 0;
+  for (const uint64_t w : b.free) {
+    const unsigned ones = low_ones(w);
+    n += ones;
+    if (ones < 64) break;
+  }
+  return n;
+}
+
+size_t free_suffix(const Superblock& b) {
+  size_t n = 0;
+  for (size_t i = kSuperWords; i-- > 0;) {
+    const unsigned ones = high_ones(b.free[i]);
+    n += ones;
+    if (ones < 64) break;
+  }
+  return n;
+}
+
+}  // namespace
+
+bool PageHeap::init() noexcept {
+  os_page_bytes_ = os::page_bytes();
+  constexpr unsigned ratio_log2 = kPageLog2 - kEntryLog2;
+  if (!os::place_window(&window_, kFirstMapBytes, kFirstHeapBytes, ratio_log2)) return false;
+  map_bytes_ = kFirstMapBytes;
+  meta_next_ = first_metadata;
+  meta_left_ = sizeof first_metadata;
+  superblocks[0] = &first_super;
+  pages_ = kFirstHeapBytes >> kPageLog2;
+  mark_free(0, pages_);
+  heap_view.base_m1 = window_.base - 1;
+  __atomic_store_n(&heap_view.limit, ~(kFirstHeapBytes - 1), __ATOMIC_RELEASE);
+  return true;
+}
+
+void* PageHeap::metadata_locked(size_t bytes) noexcept {
+  bytes = (bytes + 63) & ~size_t{63};
+  if (bytes > meta_left_) {
+    const size_t step = bytes > kMetaStepBytes ? bytes : kMetaStepBytes;
+    void* fresh = os::map((step + os_page_bytes_ - 1) & ~(os_page_bytes_ - 1));
+    if (fresh == nullptr) return nullptr;
+    meta_next_ = static_cast<char*>(fresh);
+    meta_left_ = step;
+    meta_bytes_ += step;
+  }
+  void* p = meta_next_;
+  meta_next_ += bytes;
+  meta_left_ -= bytes;
+  return p;
+}
+
+void* PageHeap::metadata(size_t bytes) noexcept {
+  MutexGuard guard(mutex_);
+  return metadata_locked(bytes);
+}
+
+Span* PageHeap::new_span() noexcept {
+  Span* s = free_spans_;
+  if (s != nullptr) {
+    free_spans_ = s->next;
+  } else {
+    s = static_cast<Span*>(metadata_locked(sizeof(Span)));
+    if (s == nullptr) return nullptr;
+    ++spans_total_;
+  }
+  ++spans_inuse_;
+  return s;
+}
+
+void PageHeap::delete_span(Span* s) noexcept {
+  s->next = free_spans_;
+  free_spans_ = s;
+  --spans_inuse_;
+}
+
+/// Sets the bits of pages that were not free.
+void PageHeap::mark_free(size_t first, size_t pages) noexcept {
+  for_words(first, pages, [this](size_t s, size_t w, uint64_t mask) {
+    Superblock& b = *superblocks[s];
+    b.free[w] |= mask;
+    b.any_free |= uint64_t{1} << w;
+    b.run_bound = kSuperPages;  // unknown again
+  });
+  free_pages_ += pages;
+  if (first / kSuperPages < first_super_) first_super_ = first / kSuperPages;
+}
+
+void PageHeap::put(size_t first, size_t pages, bool clean) noexcept {
+  mark_free(first, pages);
+  if (clean) return;
+  for_words(first, pages, [this](size_t s, size_t w, uint64_t mask) { superblocks[s]->dirty[w] |= mask; });
+  dirty_pages_ += pages;
+}
+
+/// Takes free pages; returns how many of them were dirty.
+size_t PageHeap::take(size_t first, size_t pages) noexcept {
+  size_t dirty = 0;
+  for_words(first, pages, [this, &dirty](size_t s, size_t w, uint64_t mask) {
+    Superblock& b = *superblocks[s];
+    b.free[w] &= ~mask;
+    if (b.free[w] == 0) b.any_free &= ~(uint64_t{1} << w);
+    dirty += static_cast<size_t>(__builtin_popcountll(b.dirty[w] & mask));
+    b.dirty[w] &= ~mask;
+  });
+  free_pages_ -= pages;
+  dirty_pages_ -= dirty;
+  if (dirty_pages_ < low_dirty_) low_dirty_ = dirty_pages_;
+  return dirty;
+}
+
+bool PageHeap::all_free(size_t first, size_t pages) const noexcept {
+  if (first + pages > pages_) return false;
+  bool all = true;
+  for_words(first, pages, [this, &all](size_t s, size_t w, uint64_t mask) {
+    if ((superblocks[s]->free[w] & mask) != mask) all = false;
+  });
+  return all;
+}
+
+/// Lowest run of `pages` free pages, or kNoPage. O(superblocks) word operations at worst.
+size_t PageHeap::find_run(size_t pages) noexcept {
+  size_t run = 0;  // free pages directly before the word under examination
+  const size_t supers = (pages_ + kSuperPages - 1) / kSuperPages;
+  bool seen_free = false;
+  for (size_t s = first_super_; s < supers; ++s) {
+    Superblock& b = *superblocks[s];
+    const size_t base = s * kSuperPages;
+    if (b.any_free == 0) {
+      run = 0;
+      continue;
+    }
+    if (!seen_free) {
+      seen_free = true;
+      first_super_ = s;
+    }
+    if (b.run_bound < pages) {  // only a run over its edges can fit
+      const size_t prefix = free_prefix(b);
+      if (run + prefix >= pages) return base - run;
+      run = prefix == kSuperPages ? run + prefix : free_suffix(b);
+      continue;
+    }
+    for (size_t w = 0; w < kSuperWords; ++w) {
+      const uint64_t later = b.any_free >> w << w;
+      if (later == 0) {
+        run = 0;
+        break;
+      }
+      const auto next = static_cast<size_t>(__builtin_ctzll(later));
+      if (next != w) run = 0;
+      w = next;
+      const uint64_t x = b.free[w];
+      const size_t at = base + w * 64;
+      const unsigned low = low_ones(x);
+      if (run + low >= pages) return at - run;
+      if (low == 64) {
+        run += 64;
+        continue;
+      }
+      if (pages < 64) {
+        const unsigned bit = find_in_word(x, pages);
+        if (bit < 64) return at + bit;
+      }
+      run = high_ones(x);
+    }
+    b.run_bound = pages - 1;  // searched in vain; runs over the edges are looked at apart
+  }
+  return kNoPage;
+}
+
+size_t PageHeap::free_tail() const noexcept {
+  size_t n = 0;
+  for (size_t page = pages_; page > 0;) {
+    const size_t last = (page - 1) % 64;
+    const uint64_t x = superblocks[(page - 1) / kSuperPages]->free[(page - 1) / 64 % kSuperWords] << (63 - last);
+    const size_t ones = high_ones(x);
+    if (ones <= last) return n + ones;
+    n += last + 1;
+    page -= last + 1;
+  }
+  return n;
+}
+
+/// Opens the page map for `pages` pages in all.
+bool PageHeap::open_map(size_t pages) noexcept {
+  const size_t want = pages << kEntryLog2;
+  if (want <= map_bytes_) return true;
+  const size_t more = (want - map_bytes_ + kMapStepBytes - 1) & ~(kMapStepBytes - 1);
+  if (!os::extend(window_, window_.base - map_bytes_ - more, more)) return false;
+  map_bytes_ += more;
+  return true;
+}
+
+bool PageHeap::grow_by(size_t more) noexcept {
+  const size_t total = pages_ + more;
+  if (total > window_.max_bytes >> kPageLog2 || !open_map(total)) return false;
+  for (size_t s = pages_ / kSuperPages; s * kSuperPages < total; ++s) {
+    if (superblocks[s] != nullptr) continue;
+    superblocks[s] = static_cast<Superblock*>(metadata_locked(sizeof(Superblock)));
+    if (superblocks[s] == nullptr) return false;
+  }
+  if (!os::extend(window_, address(pages_), more << kPageLog2)) return false;
+  const size_t first = pages_;
+  pages_ = total;
+  mark_free(first, more);
+  // Release: whoever sees a pointer into the new part got it after this.
+  __atomic_store_n(&heap_view.limit, ~((total << kPageLog2) - 1), __ATOMIC_RELEASE);
+  return true;
+}
+
+/// Opens so much of the window that a run of `pages` free pages is at its end.
+bool PageHeap::grow(size_t pages) noexcept {
+  const size_t unit = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
+  const size_t need = (pages - free_tail() + unit - 1) & ~(unit - 1);
+  size_t step = pages_ / 4;
+  if (step < kMinGrowPages) step = kMinGrowPages;
+  if (step > kMaxGrowPages) step = kMaxGrowPages;
+  step &= ~(kMinGrowPages - 1);
+  if (step > need && grow_by(step)) return true;
+  return grow_by(need);
+}
+
+Span* PageHeap::allocate(size_t pages, size_t align_pages, bool* zeroed) noexcept {
+  if (pages >= (size_t{1} << (os::kMaxWindowLog2 - kPageLog2)) || align_pages > pages_ + (size_t{1} << 30))
+    return nullptr;
+  MutexGuard guard(mutex_);
+  Span* s = new_span();
+  if (s == nullptr) return nullptr;
+  const size_t padded = pages + align_pages - 1;
+  size_t first = find_run(padded);
+  if (first == kNoPage) {
+    if (!grow(padded)) {
+      delete_span(s);
+      return nullptr;
+    }
+    first = find_run(padded);
+  }
+  const size_t alignment = align_pages << kPageLog2;
+  first = page_of((address(first) + alignment - 1) & ~(alignment - 1));
+  const size_t dirty = take(first, pages);
+  *zeroed = dirty == 0;
+  if (dirty < pages) note_clean_use(pages - dirty);
+  s->next = s->prev = nullptr;
+  s->start = address(first);
+  s->pages = static_cast<uint32_t>(pages);
+  s->objects = s->free_count = 0;
+  s->bin = kBinNone;
+  s->bucket = 0;
+  s->moved = false;
+  return s;
+}
+
+void PageHeap::release(Span* span, bool clean) noexcept {
+  MutexGuard guard(mutex_);
+  const size_t first = page_of(span->start);
+  const size_t pages = span->pages;
+  delete_span(span);
+  put(first, pages, clean);
+  if (!clean) enforce_budget_after_free();
+}
+
+bool PageHeap::extend(Span* span, size_t pages) noexcept {
+  MutexGuard guard(mutex_);
+  const size_t first = page_of(span->start);
+  const size_t behind = first + span->pages;
+  const size_t more = pages - span->pages;
+  if (!all_free(behind, more)) {
+    // The last block of the heap may grow into what is not open yet.
+    if (behind + free_tail() != pages_ || first + pages > window_.max_bytes >> kPageLog2 || !grow(more)) return false;
+  }
+  const size_t dirty = take(behind, more);
+  if (dirty < more) note_clean_use(more - dirty);
+  span->pages = static_cast<uint32_t>(pages);
+  return true;
+}
+
+void PageHeap::shrink(Span* span, size_t pages) noexcept {
+  MutexGuard guard(mutex_);
+  const size_t give = span->pages - pages;
+  span->pages = static_cast<uint32_t>(pages);
+  put(page_of(span->start) + pages, give, false);
+  enforce_budget_after_free();
+}
+
+PageHeapStats PageHeap::stats() noexcept {
+  MutexGuard guard(mutex_);
+  PageHeapStats s{};
+  s.heap_bytes = pages_ << kPageLog2;
+  s.inuse_bytes = (pages_ - free_pages_) << kPageLog2;
+  s.dirty_bytes = dirty_pages_ << kPageLog2;
+  s.metadata_bytes = meta_bytes_ + sizeof first_metadata;
+  s.map_bytes = map_bytes_;
+  s.spans_inuse = spans_inuse_;
+  s.spans_total = spans_total_;
+  s.purge_cycles = purge_cycles_;
+  s.purged_bytes = purged_pages_ << kPageLog2;
+  return s;
+}
+
+}  // namespace ashlar

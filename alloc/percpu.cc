@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+//
+// percpu.cc - see percpu.h.
+#include "alloc/percpu.h"
+
+#include <pthread.h>
+#include <sys/auxv.h>
+
+#include "alloc/base/futex.h"
+#include "alloc/central.h"
+#include "alloc/fast_path.h"
+#include "alloc/options.h"
+#include "alloc/os/os.h"
+#include "alloc/page_heap.h"
+
+// glibc >= 2.35 registers every thread and says where. Weak: older ones do not.
+extern "C" {
+[[gnu::weak]] extern const ptrdiff_t __rseq_offset;
+[[gnu::weak]] extern const unsigned int __rseq_size;
+}
+
+namespace ashlar {
+
+__thread Slab* tls_slab = empty_slab();
+
+namespace {
+
+enum class Standing : uint8_t { kFresh, kLeased, kGuest, kExited };
+__thread Standing tls_standing __attribute__((tls_model("initial-exec"))) = Standing::kFresh;
+
+// Offsets of struct rseq (linux/rseq.h), and AT_RSEQ_FEATURE_SIZE, which glibc 2.36 does not name.
+constexpr uintptr_t kRseqCpuId = 4;
+constexpr uintptr_t kRseqMmCid = 24;
+constexpr unsigned long kAuxRseqFeatureSize = 27;
+
+constexpr unsigned kMaxPs = 8192;  // NR_CPUS of the largest x86 kernels
+
+constinit Mutex mutex;  // guards everything below but the slabs
+constinit Slab* slabs = nullptr;
+constinit unsigned num_slabs = 0;
+constinit Slab* lease[kMaxLeases] = {};
+constinit uint64_t lease_taken[kMaxLeases / 64] = {};
+constinit unsigned max_leases = 1;   // until the second thread comes
+constinit unsigned leases_free = 1;  // relaxed hint for guests
+constinit bool counted_cpus = false;
+constinit bool rseq_wanted = false;
+constinit unsigned rseq_bound = 0;  // Ps that slabtab has; 0: rseq is not active
+constinit uintptr_t rseq_p_offset = kRseqCpuId;
+constinit Slab* slabtab[kMaxPs] = {};
+constinit Slab* stopped[kMaxPs] = {};  // slabtab, while a fork is under way
+constinit RealSlab first_slab = {};
+constinit pthread_key_t exit_key = 0;
+constinit bool have_exit_key = false;
+
+consteval EmptySlab make_empty_slab() {
+  EmptySlab s{};
+  for (uint64_t& h : s.header) h = kEmptyDead;
+  s.tags[0] = s.tags[1] = kTag;
+  return s;
+}
+
+char* rseq_area() {
+  return static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
+}
+
+Slab* new_slab_locked() {
+  Slab* s = num_slabs == 0 ? &first_slab : static_cast<RealSlab*>(page_heap.metadata(sizeof(RealSlab)));
+  if (s == nullptr) return nullptr;
+  init_slab(s, num_slabs, num_slabs % kHomeGroups);
+  ++num_slabs;
+  s->next = slabs;
+  // Release: statistics walk the list without the lock.
+  __atomic_store_n(&slabs, s, __ATOMIC_RELEASE);
+  return s;
+}
+
+/// The second thread: find out how many Ps there should be.
+void count_cpus_locked() {
+  counted_cpus = true;
+  const os::CpuCount cpus = os::cpu_count();
+  if (rseq_wanted && cpus.bound <= kMaxPs && os::register_rseq_barrier()) {
+    for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
+    __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
+    max_leases = cpus.usable < kMaxLeases ? cpus.usable : kMaxLeases;
+  } else {
+    max_leases = kMaxLeases;
+  }
+  leases_free += max_leases - 1;
+}
+
+void thread_exit(void* /*leased*/) {
+  Slab* s = tls_slab;
+  tls_slab = empty_slab();
+  tls_standing = Standing::kExited;
+  MutexGuard guard(mutex);
+  for (unsigned i = 0; i < max_leases; ++i) {
+    if (lease[i] != s) continue;
+    lease_taken[i / 64] &= ~(uint64_t{1} << (i % 64));
+    __atomic_store_n(&leases_free, leases_free + 1, __ATOMIC_RELAXED);
+  }
+}
+
+bool try_lease() {
+  {
+    MutexGuard guard(mutex);
+    if (leases_free == 0 && !counted_cpus) count_cpus_locked();
+    if (leases_free == 0) return false;
+    unsigned i = 0;
+    while (lease_taken[i / 64] == ~uint64_t{0}) i += 64;
+    i += static_cast<unsigned>(__builtin_ctzll(~lease_taken[i / 64]));
+    if (lease[i] == nullptr && (lease[i] = new_slab_locked()) == nullptr) return false;
+    lease_taken[i / 64] |= uint64_t{1} << (i % 64);
+    __atomic_store_n(&leases_free, leases_free - 1, __ATOMIC_RELAXED);
+    tls_slab = lease[i];
+    tls_standing = Standing::kLeased;
+  }
+  // Outside of the lock: a key number above 31 makes glibc allocate here.
+  if (have_exit_key) pthread_setspecific(exit_key, tls_slab);
+  return true;
+}
+
+/// A slab for the P that this thread runs on now.
+void give_p_a_slab(const RseqSite& site) {
+  MutexGuard guard(mutex);
+  const auto p = *reinterpret_cast<const volatile uint32_t*>(site.area + site.p_offset);
+  if (p >= rseq_bound || slabtab[p] != empty_slab()) return;
+  Slab* s = new_slab_locked();
+  // Release: a sequence that finds the slab finds it initialised.
+  if (s != nullptr) __atomic_store_n(&slabtab[p], s, __ATOMIC_RELEASE);
+}
+
+Cache guest_cache() {
+  // Acquire pairs with the release in count_cpus_locked: slabtab is filled.
+  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
+  Cache c;
+  c.rseq = true;
+  c.site = {rseq_area(), rseq_p_offset, slabtab};
+  // A thread whose registration failed, or that is not glibc's, has a negative CPU number.
+  if (*reinterpret_cast<const volatile int32_t*>(c.site.area + kRseqCpuId) < 0) return {};
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto p = *reinterpret_cast<const volatile uint32_t*>(c.site.area + c.site.p_offset);
+    if (p >= rseq_bound) return {};
+    c.slab = __atomic_load_n(&slabtab[p], __ATOMIC_ACQUIRE);
+    if (c.slab->real) return c;
+    give_p_a_slab(c.site);
+  }
+  return {};
+}
+
+}  // namespace
+
+constinit const EmptySlab kEmptySlab = make_empty_slab();
+
+void init_percpu() noexcept {
+  rseq_wanted = options.percpu && &__rseq_size != nullptr && __rseq_size > 0;
+  if (rseq_wanted && getauxval(kAuxRseqFeatureSize) >= kRseqMmCid + 4) rseq_p_offset = kRseqMmCid;
+  have_exit_key = pthread_key_create(&exit_key, thread_exit) == 0;
+}
+
+const char* p_mode() noexcept {
+  return rseq_wanted ? "rseq" : "fallback";
+}
+
+Cache current_cache() noexcept {
+  Slab* s = tls_slab;
+  if (s->real) [[likely]]
+    return {s, false, {}};
+  // Without the key a thread could not return its lease: only the first one, which lives as long as the process, takes
+  // it.
+  const bool may_lease = tls_standing != Standing::kExited && (have_exit_key || num_slabs == 0);
+  if (may_lease && (__atomic_load_n(&leases_free, __ATOMIC_RELAXED) != 0 || !counted_cpus) && try_lease()) {
+    return {tls_slab, false, {}};
+  }
+  if (tls_standing == Standing::kFresh) tls_standing = Standing::kGuest;
+  return guest_cache();
+}
+
+PercpuStats percpu_stats() noexcept {
+  MutexGuard guard(mutex);
+  return {num_slabs, num_slabs * sizeof(RealSlab)};
+}
+
+void count_caches(CacheCounts* out) noexcept {
+  *out = {};
+  for (const Slab* s = __atomic_load_n(&slabs, __ATOMIC_ACQUIRE); s != nullptr; s = s->next) {
+    for (CacheIndex k = 0; k < kNumCaches; ++k) {
+      const uint64_t h = __atomic_load_n(&s->header[s->cache_bin[k]], __ATOMIC_RELAXED);
+      out->cached[class_of_cache(k)] += (h & kTopMask) - __atomic_load_n(&s->first[k], __ATOMIC_RELAXED);
+      if (k < kFirstForeignCache) out->pops[k] += h >> kPopsShift;
+    }
+  }
+}
+
+namespace {
+
+void stop_ps() {
+  for (unsigned p = 0; p < rseq_bound; ++p) {
+    stopped[p] = slabtab[p];
+    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+  }
+  os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+}
+
+void restart_ps() {
+  for (unsigned p = 0; p < rseq_bound; ++p) {
+    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], stopped[p], __ATOMIC_RELEASE);
+  }
+}
+
+void drain_slab(Slab* s) {
+  const Cache c{s, false, {}};
+  for (CacheIndex k = 0; k < kNumCaches; ++k) {
+    while ((s->header[s->cache_bin[k]] & kTopMask) != s->first[k]) c.flush(k);
+  }
+  shrink_slab(s);
+}
+
+}  // namespace
+
+void drain_caches() noexcept {
+  if (tls_slab->real) drain_slab(tls_slab);
+  MutexGuard guard(mutex);
+  if (rseq_bound != 0) {
+    stop_ps();
+    for (unsigned p = 0; p < rseq_bound; ++p) {
+      if (stopped[p] != empty_slab()) drain_slab(stopped[p]);
+    }
+    restart_ps();
+  }
+  // Leases that nobody holds: their caches are as good as ours.
+  for (unsigned i = 0; i < max_leases; ++i) {
+    if (lease[i] != nullptr && (lease_taken[i / 64] >> (i % 64) & 1) == 0) drain_slab(lease[i]);
+  }
+}
+
+void percpu_prepare_fork() noexcept {
+  mutex.lock();
+  if (rseq_bound != 0) stop_ps();
+}
+
+void percpu_parent_after_fork() noexcept {
+  if (rseq_bound != 0) restart_ps();
+  mutex.unlock();
+}
+
+void percpu_child_after_fork() noexcept {
+  if (rseq_bound != 0) restart_ps();
+  // Slabs that other threads leased may have been copied in the middle of an update: what they cached is lost to the
+  // child. They stay in the list of all slabs, so that statistics go on counting it as cached; new leases get new
+  // slabs.
+  for (unsigned i = 0; i < max_leases; ++i) {
+    const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
+    if (!taken || lease[i] == tls_slab) continue;
+    lease[i] = nullptr;
+    lease_taken[i / 64] &= ~(uint64_t{1} << (i % 64));
+    ++leases_free;
+  }
+  mutex.unlock();
+}
+
+}  // namespace ashlar

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+//
+// slow_path.cc - what malloc and free do when no cache serves them at once; calloc, realloc, aligned blocks.
+//
+// Owns: the way between caches (percpu.h), central lists (central.h) and the page heap (large.h), and errno = ENOMEM.
+#include <errno.h>
+
+#include "alloc/base/check.h"
+#include "alloc/central.h"
+#include "alloc/diagnose.h"
+#include "alloc/fast_path.h"
+#include "alloc/init.h"
+#include "alloc/large.h"
+#include "alloc/page_heap.h"
+#include "alloc/percpu.h"
+
+namespace ashlar {
+namespace {
+
+// With rseq another thread may take what a refill brought, or fill what a flush emptied, before this one runs again.
+// After so many tries the thread bypasses the cache.
+constexpr int kAttempts = 4;
+
+void* no_memory() {
+  errno = ENOMEM;
+  return nullptr;
+}
+
+void* allocate_direct(ClassIndex c) {
+  void* object = nullptr;
+  const Bin bin = bin_of_class(c, 0);
+  if (central_take(bin, &object, 1) == 0) return no_memory();
+  central_count_direct(bin);
+  return object;
+}
+
+[[gnu::noinline]] void* allocate_class_slow(ClassIndex c) {
+  if (!ensure_init()) return no_memory();
+  for (int i = 0; i < kAttempts; ++i) {
+    const Cache cache = current_cache();
+    if (!cache) break;
+    uintptr_t object = cache.pop(c);
+    if ((object & kTag) != 0) {
+      if (!cache.refill(c)) break;
+      object = cache.pop(c);
+    }
+    if ((object & kTag) == 0) return reinterpret_cast<void*>(object);
+  }
+  return allocate_direct(c);
+}
+
+/// An object of class c.
+inline void* allocate_class(ClassIndex c) {
+  Slab* slab = tls_slab;
+  uint64_t* header = &slab->header[slab->cache_bin[c]];
+  const uint64_t h = __atomic_load_n(header, __ATOMIC_RELAXED);
+  const uintptr_t object = *slab->word((h & kTopMask) - 1);
+  if ((object & kTag) == 0) [[likely]] {
+    __atomic_store_n(header, h + kPopDelta, __ATOMIC_RELAXED);
+    return reinterpret_cast<void*>(object);
+  }
+  return allocate_class_slow(c);
+}
+
+/// Puts an object of page map bin `bin` into a cache, flushing where it is full.
+void deallocate_small(void* block, Bin bin) {
+  const ClassIndex c = class_of_bin(bin);
+  for (int i = 0; i < kAttempts; ++i) {
+    const Cache cache = current_cache();
+    if (!cache) break;
+    if (cache.push(bin, block)) return;
+    CacheIndex k = c;
+    if (is_home_bin(bin) && bin != bin_of_class(c, cache.home())) {
+      k = kFirstForeignCache + c;
+      if (cache.push(kBinFirstForeign + c, block)) return;
+    }
+    cache.flush(k);
+  }
+  central_give(c, &block, 1);
+}
+
+/// The entry of the block's page; aborts where `p` is not in a block of ours.
+uint64_t entry_of_block(const void* p) {
+  if (!in_heap(p)) fatal_not_ours(p);
+  const uint64_t entry = load_entry(reinterpret_cast<uintptr_t>(p));
+  if (entry_bin(entry) == kBinNone) fatal_bad_block(p);
+  return entry;
+}
+
+size_t usable_of(const void* p, uint64_t entry) {
+  const Span* s = entry_span(entry);
+  const Bin bin = entry_bin(entry);
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  if (bin == kBinLarge) {
+    if (address != s->start) fatal_pointer("interior pointer (large block)", p);
+    return s->pages * kPageBytes;
+  }
+  const ClassIndex c = class_of_bin(bin);
+  if (object_index(c, address - s->start) * class_bytes(c) != address - s->start) fatal_pointer("interior pointer", p);
+  return class_bytes(c);
+}
+
+void* reallocate_by_copy(void* block, size_t old_bytes, size_t size) {
+  void* to = allocate(size);
+  if (to == nullptr) return nullptr;
+  __builtin_memcpy(to, block, old_bytes < size ? old_bytes : size);
+  deallocate(block);
+  return to;
+}
+
+}  // namespace
+
+void* allocate_slow(size_t size) noexcept {
+  if (size <= kMaxSmallBytes) [[likely]]
+    return allocate_class(class_of_size(size));
+  if (!ensure_init()) return no_memory();
+  void* p = allocate_large(size, 1, nullptr);
+  return p == nullptr ? no_memory() : p;
+}
+
+void deallocate_slow(void* block) noexcept {
+  if (block == nullptr) return;
+  const int saved_errno = errno;
+  const uint64_t entry = entry_of_block(block);
+  if (entry_bin(entry) == kBinLarge) {
+    deallocate_large(block, entry);
+  } else {
+    deallocate_small(block, entry_bin(entry));
+  }
+  errno = saved_errno;
+}
+
+void* allocate(size_t size) noexcept {
+  return fast_allocate(size);
+}
+
+void deallocate(void* block) noexcept {
+  fast_deallocate(block);
+}
+
+void* allocate_zeroed(size_t count, size_t size) noexcept {
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if (bytes <= kMaxSmallBytes) {
+    void* p = allocate(bytes);
+    if (p != nullptr) __builtin_memset(p, 0, bytes);
+    return p;
+  }
+  if (!ensure_init()) return no_memory();
+  bool zeroed = false;
+  void* p = allocate_large(bytes, 1, &zeroed);
+  if (p == nullptr) return no_memory();
+  if (!zeroed) __builtin_memset(p, 0, bytes);
+  return p;
+}
+
+void* allocate_aligned(size_t alignment, size_t size) noexcept {
+  if (alignment <= kMinAlign) return allocate(size);
+  if (size <= kMaxSmallBytes && alignment <= kPageBytes) {
+    // Spans start at a page, so every object of a class whose size is a multiple of the alignment is aligned.
+    const size_t rounded = size == 0 ? alignment : (size + alignment - 1) & ~(alignment - 1);
+    for (ClassIndex c = rounded <= kMaxSmallBytes ? class_of_size(rounded) : kNumClasses; c < kNumClasses; ++c) {
+      if (class_bytes(c) % alignment == 0) return allocate_class(c);
+    }
+  }
+  if (!ensure_init()) return no_memory();
+  void* p = allocate_large(size, alignment, nullptr);
+  return p == nullptr ? no_memory() : p;
+}
+
+void* allocate_padded(size_t size) noexcept {
+  if (size > PTRDIFF_MAX) return no_memory();
+  return allocate_aligned(kPaddedAlign, (size + kPaddedAlign - 1) & ~(kPaddedAlign - 1));
+}
+
+void* reallocate(void* block, size_t size) noexcept {
+  if (block == nullptr) return allocate(size);
+  if (size == 0) {
+    deallocate(block);
+    return nullptr;
+  }
+  const uint64_t entry = entry_of_block(block);
+  const size_t usable = usable_of(block, entry);
+  if (entry_bin(entry) == kBinLarge) {
+    if (size > kMaxSmallBytes) {
+      void* p = reallocate_large(block, entry_span(entry), size);
+      return p == nullptr ? no_memory() : p;
+    }
+  } else if (size <= usable && size * 2 > usable) {
+    return block;  // moving to a smaller class pays only where it saves half
+  }
+  void* moved = reallocate_by_copy(block, usable, size);
+  return moved == nullptr && size <= usable ? block : moved;
+}
+
+size_t usable_size(const void* block) noexcept {
+  return block == nullptr ? 0 : usable_of(block, entry_of_block(block));
+}
+
+size_t good_size(size_t size) noexcept {
+  if (size <= kMaxSmallBytes) return class_bytes(class_of_size(size));
+  return size > PTRDIFF_MAX ? 0 : large_pages(size) << kPageLog2;
+}
+
+size_t purge(size_t keep_bytes) noexcept {
+  if (!ensure_init()) return 0;
+  const int saved_errno = errno;
+  drain_caches();
+  central_release_empty();
+  const size_t purged = page_heap.purge(keep_bytes);
+  errno = saved_errno;
+  return purged;
+}
+
+}  // namespace ashlar

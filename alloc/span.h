@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+//
+// span.h - a run of pages (Go's mspan): cut into objects of one class, or holding one large block.
+//
+// Owns: the record, out of line: nothing of it lies among the blocks, so that an overflow cannot reach it.
+// Records are never given back to the kernel, only reused as records, so that a stale pointer to one still points to a
+// record.
+#pragma once
+
+#include "alloc/bins.h"
+
+namespace ashlar {
+
+struct alignas(64) Span {
+  Span* next;  ///< in a bucket of its central list, or in the free list of records
+  Span* prev;
+  uintptr_t start;  ///< address of the first page
+  uint32_t pages;
+  uint16_t objects;         ///< small: objects in the span
+  uint16_t free_count;      ///< small: objects that are neither with the program nor in a cache
+  uint16_t next_bucket_at;  ///< small: free_count from which it belongs into a higher bucket
+  uint8_t bin;
+  uint8_t bucket;                            ///< small: occupancy bucket that it is listed in; kNotListed otherwise
+  bool moved;                                ///< large: its mapping came by mremap, so that it is a map of its own
+  uint64_t free_bits[kMaxSpanObjects / 64];  ///< small: one bit an object, 1 = free. Guarded by the central lock
+
+  uintptr_t end() const { return start + pages * kPageBytes; }
+};
+static_assert(sizeof(Span) == 128);
+
+}  // namespace ashlar
