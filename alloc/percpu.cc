@@ -22,11 +22,11 @@ extern "C" {
 namespace ashlar {
 
 __thread Slab* tls_slab = empty_slab();
+__thread bool tls_guest = false;
 
 namespace {
 
-enum class Standing : uint8_t { kFresh, kLeased, kGuest, kExited };
-__thread Standing tls_standing __attribute__((tls_model("initial-exec"))) = Standing::kFresh;
+__thread bool tls_exited __attribute__((tls_model("initial-exec"))) = false;  // gave its lease back for good
 
 // Offsets of struct rseq (linux/rseq.h), and AT_RSEQ_FEATURE_SIZE, which glibc 2.36 does not name.
 constexpr uintptr_t kRseqCpuId = 4;
@@ -91,7 +91,7 @@ void count_cpus_locked() {
 void thread_exit(void* /*leased*/) {
   Slab* s = tls_slab;
   tls_slab = empty_slab();
-  tls_standing = Standing::kExited;
+  tls_exited = true;
   MutexGuard guard(mutex);
   for (unsigned i = 0; i < max_leases; ++i) {
     if (lease[i] != s) continue;
@@ -112,7 +112,7 @@ bool try_lease() {
     lease_taken[i / 64] |= uint64_t{1} << (i % 64);
     __atomic_store_n(&leases_free, leases_free - 1, __ATOMIC_RELAXED);
     tls_slab = lease[i];
-    tls_standing = Standing::kLeased;
+    tls_guest = false;
   }
   // Outside of the lock: a key number above 31 makes glibc allocate here.
   if (have_exit_key) pthread_setspecific(exit_key, tls_slab);
@@ -134,20 +134,25 @@ Cache guest_cache() {
   if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
   Cache c;
   c.rseq = true;
-  c.site = {rseq_area(), rseq_p_offset, slabtab};
+  c.site = guest_site();
   // A thread whose registration failed, or that is not glibc's, has a negative CPU number.
   if (*reinterpret_cast<const volatile int32_t*>(c.site.area + kRseqCpuId) < 0) return {};
   for (int attempt = 0; attempt < 2; ++attempt) {
     const auto p = *reinterpret_cast<const volatile uint32_t*>(c.site.area + c.site.p_offset);
     if (p >= rseq_bound) return {};
     c.slab = __atomic_load_n(&slabtab[p], __ATOMIC_ACQUIRE);
-    if (c.slab->real) return c;
+    if (c.slab->real) {
+      tls_guest = true;
+      return c;
+    }
     give_p_a_slab(c.site);
   }
   return {};
 }
 
 }  // namespace
+
+RseqSite guest_site() noexcept { return {rseq_area(), rseq_p_offset, slabtab}; }
 
 constinit const EmptySlab kEmptySlab = make_empty_slab();
 
@@ -167,11 +172,10 @@ Cache current_cache() noexcept {
     return {s, false, {}};
   // Without the key a thread could not return its lease: only the first one, which lives as long as the process, takes
   // it.
-  const bool may_lease = tls_standing != Standing::kExited && (have_exit_key || num_slabs == 0);
+  const bool may_lease = !tls_exited && (have_exit_key || num_slabs == 0);
   if (may_lease && (__atomic_load_n(&leases_free, __ATOMIC_RELAXED) != 0 || !counted_cpus) && try_lease()) {
     return {tls_slab, false, {}};
   }
-  if (tls_standing == Standing::kFresh) tls_standing = Standing::kGuest;
   return guest_cache();
 }
 

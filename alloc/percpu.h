@@ -45,6 +45,12 @@ struct Cache {
 /// The allocator must be initialised.
 Cache current_cache() noexcept;
 
+/// True in a thread that has no lease and was seen to run on rseq Ps: guest_site() is valid there.
+extern __thread bool tls_guest __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/// Where a guest finds its P. The P may have no slab yet; then pops find nothing and pushes no room.
+RseqSite guest_site() noexcept;
+
 /// Called once by initialisation, single-threaded.
 void init_percpu() noexcept;
 
