@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+#
+# bench.mk - builds the benchmark programs; included by the Makefile, whose variables it uses.
+#
+# Owns the target bench-programs and $(BUILD)/bench. The programs know nothing of Ashlar: the allocator comes by LD_PRELOAD at run time.
+BENCH_CXXFLAGS = -std=c++20 -O2 -g -pthread -Wall -Wextra -Wshadow -I. -MMD -MP
+BENCH_CFLAGS = -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -MMD -MP
+
+BENCH_CC := server producer_consumer batches large_blocks object_graph realloc_growth pairs
+BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,$(BENCH_CC) startup launch libempty.so)
+
+.PHONY: bench-programs
+bench-programs: $(BENCH_PROGRAMS)
+
+# test/golden/instructions_test.sh counts its instructions.
+test: $(BUILD)/bench/pairs
+
+$(BENCH_CC:%=$(BUILD)/bench/%): $(BUILD)/bench/%: bench/%.cc | $(BUILD)/bench
+	@echo "  BENCH    $@"
+	$(Q)$(CXX) $(BENCH_CXXFLAGS) -MF $@.d -o $@ $<
+
+$(BUILD)/bench/startup: bench/startup.c | $(BUILD)/bench
+	@echo "  BENCH    $@"
+	$(Q)$(CC) $(BENCH_CFLAGS) -MF $@.d -o $@ $<
+
+$(BUILD)/bench/launch: bench/launch.c | $(BUILD)/bench
+	@echo "  BENCH    $@"
+	$(Q)$(CC) $(BENCH_CFLAGS) -MF $@.d -static -o $@ $<
+
+$(BUILD)/bench/libempty.so: bench/empty.c | $(BUILD)/bench
+	@echo "  BENCH    $@"
+	$(Q)$(CC) $(BENCH_CFLAGS) -MF $@.d -fPIC -shared -o $@ $<
+
+$(BUILD)/bench:
+	@mkdir -p $@
+
+-include $(BENCH_PROGRAMS:%=%.d)
