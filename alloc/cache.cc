@@ -6,6 +6,7 @@
 // an rseq P the batch goes through a buffer, since only a restartable sequence may touch the slots.
 #include "alloc/base/check.h"
 #include "alloc/central.h"
+#include "alloc/page_heap.h"
 #include "alloc/percpu.h"
 
 namespace ashlar {
@@ -33,16 +34,50 @@ void place_cache(Slab* s, CacheIndex k, size_t first, size_t slots) {
   __atomic_store_n(header, (*header & ~kTopMask) | first, __ATOMIC_RELAXED);
 }
 
+size_t slots_of(const Slab* s, CacheIndex k) {
+  return s->limit[k] - s->first[k];
+}
+
 /// Doubles the empty cache k of a leased slab, if the budget and the extension allow.
 void grow_cache(Slab* s, CacheIndex k) {
-  const size_t slots = s->limit[k] - s->first[k];
+  const size_t slots = slots_of(s, k);
   const size_t more_bytes = slots * class_bytes(class_of_cache(k));
-  if (s->grown_bytes + more_bytes > kGrowthBudgetBytes) return;
-  const size_t need = 2 * slots + 2;
-  if (s->extension_next + need > kMaxSlabWords) return;
-  place_cache(s, k, s->extension_next + 1, 2 * slots);
-  s->extension_next += static_cast<uint32_t>(need);
+  const size_t share = page_heap.was_inuse_bytes() / kGrowthShare;
+  const size_t budget = share > kGrowthBudgetBytes ? share : kGrowthBudgetBytes;
+  if (s->grown_bytes + more_bytes > budget || 2 * slots > kMaxGrownSlots) return;
+  if (s->place_slots[k] < 2 * slots) {
+    const size_t need = 2 * slots + 2;
+    if (s->extension_next + need > kMaxSlabWords) return;
+    s->place[k] = static_cast<uint16_t>(s->extension_next + 1);
+    s->place_slots[k] = static_cast<uint16_t>(2 * slots);
+    s->extension_next += static_cast<uint32_t>(need);
+  }
+  place_cache(s, k, s->place[k], 2 * slots);
   s->grown_bytes += static_cast<uint32_t>(more_bytes);
+}
+
+/// Puts the empty cache k back to its first place.
+void shrink_cache(Slab* s, CacheIndex k) {
+  if (s->first[k] == kSlabShape.first[k]) return;
+  s->grown_bytes -= static_cast<uint32_t>((slots_of(s, k) - cache_slots(k)) * class_bytes(class_of_cache(k)));
+  place_cache(s, k, kSlabShape.first[k], cache_slots(k));
+}
+
+/// Empties grown caches of a leased slab that nobody has used since the last call: the bursts that they grew for are
+/// over.
+void age_caches(const Cache& cache) {
+  Slab* s = cache.slab;
+  s->age = 0;
+  if (s->grown_bytes == 0) return;
+  for (CacheIndex k = 0; k < kFirstForeignCache; ++k) {
+    if (s->first[k] == kSlabShape.first[k]) continue;
+    const uint64_t h = *header_of(s, k);
+    if (h == s->seen[k]) {
+      cache.drain(k);
+      shrink_cache(s, k);
+    }
+    s->seen[k] = *header_of(s, k);
+  }
 }
 
 }  // namespace
@@ -58,15 +93,8 @@ void init_slab(Slab* s, unsigned index, unsigned home) noexcept {
   for (size_t i = 0; i < kTableEntries; ++i) {
     s->small_bin[i] = static_cast<uint8_t>(bin_of_class(class_of_size(i << kMinAlignLog2), home));
   }
-  shrink_slab(s);
-}
-
-void shrink_slab(Slab* s) noexcept {
-  for (CacheIndex k = 0; k < kNumCaches; ++k) {
-    if (s->first[k] != kSlabShape.first[k]) place_cache(s, k, kSlabShape.first[k], cache_slots(k));
-  }
+  for (CacheIndex k = 0; k < kNumCaches; ++k) place_cache(s, k, kSlabShape.first[k], cache_slots(k));
   s->extension_next = kSlabShape.words;
-  s->grown_bytes = 0;
 }
 
 uintptr_t Cache::pop(CacheIndex k) const noexcept {
@@ -104,13 +132,14 @@ bool Cache::refill(CacheIndex k) const noexcept {
     // Not empty, and yet the pop found a tag: somebody freed an odd address.
     fatal_pointer("free of a misaligned pointer", reinterpret_cast<void*>(*slab->word((h & kTopMask) - 1)));
   }
+  if (++slab->age >= kAgingPeriod) age_caches(*this);
   if (slab->flushed[k]) {  // what went away is wanted again
     slab->flushed[k] = false;
     grow_cache(slab, k);
-    h = *header;
   }
+  h = *header;
   auto* slots = reinterpret_cast<void**>(slab->word(h & kTopMask));
-  const size_t got = central_take(bin, slots, batch_of(slab->limit[k] - slab->first[k], k));
+  const size_t got = central_take(bin, slots, batch_of(slots_of(slab, k), k));
   __atomic_store_n(header, h + got, __ATOMIC_RELAXED);
   return got != 0;
 }
@@ -126,12 +155,25 @@ void Cache::flush(CacheIndex k) const noexcept {
   uint64_t* header = header_of(slab, k);
   const uint64_t h = __atomic_load_n(header, __ATOMIC_RELAXED);
   const size_t cached = (h & kTopMask) - slab->first[k];
-  size_t n = batch_of(slab->limit[k] - slab->first[k], k);
+  size_t n = batch_of(slots_of(slab, k), k);
   if (n > cached) n = cached;
   slab->flushed[k] = true;
+  ++slab->age;
   // First the header: the objects are the central list's from here on, also for a signal handler that allocates.
   __atomic_store_n(header, h - n, __ATOMIC_RELAXED);
   central_give(c, reinterpret_cast<void**>(slab->word((h & kTopMask) - n)), n);
+}
+
+void Cache::drain(CacheIndex k) const noexcept {
+  while ((*header_of(slab, k) & kTopMask) != slab->first[k]) flush(k);
+  slab->flushed[k] = false;
+}
+
+void Cache::drain_all() const noexcept {
+  for (CacheIndex k = 0; k < kNumCaches; ++k) {
+    drain(k);
+    shrink_cache(slab, k);
+  }
 }
 
 }  // namespace ashlar

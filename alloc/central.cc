@@ -17,12 +17,15 @@ constinit Central centrals[kNumBins] = {};
 // edge would otherwise fetch and return it all the time. At most one a bin.
 constexpr size_t kKeepEmptyPages = 2;
 
-/// The bucket for a free count: 0 for up to a quarter, ... ; all free is kEmptyBucket.
+/// The bucket for a free count.
 unsigned bucket_of(const Span* s) {
   const unsigned free4 = s->free_count * 4U;
   const unsigned all = s->objects;
-  return (free4 >= all) + (free4 >= 2 * all) + (free4 >= 3 * all) + (free4 >= 4 * all);
+  return (free4 >= all) + (free4 >= 3 * all) + (free4 >= 4 * all);
 }
+
+/// The least free count of each bucket, in quarters of the objects; one more, never reached.
+constexpr unsigned kBucketQuarters[kBuckets + 1] = {0, 1, 3, 4, 8};
 
 void unlist(Central& c, Span* s) {
   if (s->prev != nullptr) {
@@ -43,7 +46,7 @@ void list(Central& c, Span* s, unsigned bucket) {
   c.bucket[bucket] = s;
   c.nonempty |= 1U << bucket;
   s->bucket = static_cast<uint8_t>(bucket);
-  s->next_bucket_at = static_cast<uint16_t>((s->objects * (bucket + 1) + 3) / 4);
+  s->next_bucket_at = static_cast<uint16_t>((s->objects * kBucketQuarters[bucket + 1] + 3) / 4);
 }
 
 /// Puts the span where its free count says.
@@ -68,12 +71,9 @@ Span* fresh_span(Bin bin) {
   s->bin = static_cast<uint8_t>(bin);
   s->bucket = kNotListed;
   s->next_bucket_at = 0;
-  size_t left = info.span_objects;
-  for (uint64_t& word : s->free_bits) {
-    word = left >= 64 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
-    left -= left >= 64 ? 64 : left;
-    if (left == 0 && word == 0) break;
-  }
+  // Ones behind the last object, too: a pointer to there is then found free already. Refills take no more than
+  // free_count, lowest first, and so never get there.
+  for (size_t w = 0; w * 64 <= info.span_objects && w < kMaxSpanObjects / 64; ++w) s->free_bits[w] = ~uint64_t{0};
   store_entries(s->start, s->pages, make_entry(s, bin));
   return s;
 }
@@ -112,12 +112,12 @@ size_t take_from(Span* s, void** out, size_t n) {
   return n;
 }
 
-/// The page map entry of an object that is being given back; aborts where it is not in a span of class c.
-uint64_t checked_entry(void* object, ClassIndex c) {
+/// The bin of an object that is being given back; aborts where it is not in a span of class c.
+Bin checked_bin(void* object, ClassIndex c) {
   if (!in_heap(object)) fatal_not_ours(object);
-  const uint64_t entry = load_entry(reinterpret_cast<uintptr_t>(object));
-  if (!is_small_bin(entry_bin(entry)) || class_of_bin(entry_bin(entry)) != c) fatal_bad_block(object);
-  return entry;
+  const Bin bin = entry_bin(load_entry(reinterpret_cast<uintptr_t>(object)));
+  if (!is_small_bin(bin) || class_of_bin(bin) != c) fatal_bad_block(object);
+  return bin;
 }
 
 /// What happens seldom when an object comes back: the span changes its bucket, or is free as a whole and leaves.
@@ -158,25 +158,25 @@ size_t central_take(Bin bin, void** out, size_t n) noexcept {
 void central_give(ClassIndex c, void* const* objects, size_t n) noexcept {
   const size_t bytes = class_bytes(c);
   const uint64_t reciprocal = class_info(c).reciprocal;
+  const uintptr_t base_m1 =
+      heap_view.base_m1;  // a local: the stores below could not change it, but the compiler cannot know
   Span* emptied = nullptr;
   for (size_t i = 0; i < n;) {
-    uint64_t entry = checked_entry(objects[i], c);
-    const Bin bin = entry_bin(entry);
+    const Bin bin = checked_bin(objects[i], c);
     Central& central = centrals[bin];
     MutexGuard guard(central.mutex);
     const size_t first = i;
-    uint64_t known = entry;  // the last entry that passed the check: neighbours in a batch are often of one span
     do {
       const auto address = reinterpret_cast<uintptr_t>(objects[i]);
-      entry = load_entry(address);
-      if (entry != known) {
-        if (checked_entry(objects[i], c) != entry || entry_bin(entry) != bin) break;
-        known = entry;
+      const uint64_t entry = *(reinterpret_cast<uint64_t*>(base_m1 + 1) + page_index(base_m1 - address));
+      if (entry_bin(entry) != bin) {
+        checked_bin(objects[i], c);
+        break;  // of another home
       }
       Span* s = entry_span(entry);
       const size_t offset = address - s->start;
       const size_t index = (offset * reciprocal) >> 32;
-      if (index * bytes != offset || index >= s->objects) fatal_pointer("free of an interior pointer", objects[i]);
+      if (index * bytes != offset) fatal_pointer("free of an interior pointer", objects[i]);
       uint64_t& word = s->free_bits[index / 64];
       const uint64_t bit = uint64_t{1} << (index % 64);
       if ((word & bit) != 0) fatal_pointer("double free", objects[i]);

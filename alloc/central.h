@@ -15,7 +15,7 @@
 
 namespace ashlar {
 
-inline constexpr unsigned kBuckets = 5;  ///< by free share: 0-1/4, -1/2, -3/4, below 1, all
+inline constexpr unsigned kBuckets = 4;  ///< by free share: below 1/4, below 3/4, below 1, all
 inline constexpr unsigned kEmptyBucket = kBuckets - 1;
 inline constexpr uint8_t kNotListed = 0xff;
 

@@ -146,6 +146,7 @@ void PageHeap::mark_free(size_t first, size_t pages) noexcept {
     b.run_bound = kSuperPages;  // unknown again
   });
   free_pages_ += pages;
+  __atomic_store_n(&inuse_pages_, pages_ - free_pages_, __ATOMIC_RELAXED);
   if (first / kSuperPages < first_super_) first_super_ = first / kSuperPages;
 }
 
@@ -167,6 +168,7 @@ size_t PageHeap::take(size_t first, size_t pages) noexcept {
     b.dirty[w] &= ~mask;
   });
   free_pages_ -= pages;
+  __atomic_store_n(&inuse_pages_, pages_ - free_pages_, __ATOMIC_RELAXED);
   dirty_pages_ -= dirty;
   if (dirty_pages_ < low_dirty_) low_dirty_ = dirty_pages_;
   return dirty;
@@ -349,7 +351,7 @@ PageHeapStats PageHeap::stats() noexcept {
   MutexGuard guard(mutex_);
   PageHeapStats s{};
   s.heap_bytes = pages_ << kPageLog2;
-  s.inuse_bytes = (pages_ - free_pages_) << kPageLog2;
+  s.inuse_bytes = inuse_pages_ << kPageLog2;
   s.dirty_bytes = dirty_pages_ << kPageLog2;
   s.metadata_bytes = meta_bytes_ + sizeof first_metadata;
   s.map_bytes = map_bytes_;

@@ -60,6 +60,9 @@ class PageHeap {
   /// Zeroed memory for metadata, never given back; 64-byte aligned. Null when memory is out.
   void* metadata(size_t bytes) noexcept;
 
+  /// Bytes of pages in use; racy, for policies.
+  size_t was_inuse_bytes() const noexcept { return __atomic_load_n(&inuse_pages_, __ATOMIC_RELAXED) << kPageLog2; }
+
   PageHeapStats stats() noexcept;
   void lock() noexcept { mutex_.lock(); }
   void unlock() noexcept { mutex_.unlock(); }
@@ -104,6 +107,7 @@ class PageHeap {
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;
   size_t dirty_pages_ = 0;  ///< of free_pages_
+  size_t inuse_pages_ = 0;  ///< pages_ - free_pages_
   Span* free_spans_ = nullptr;
   char* meta_next_ = nullptr;
   size_t meta_left_ = 0;

@@ -152,7 +152,9 @@ Cache guest_cache() {
 
 }  // namespace
 
-RseqSite guest_site() noexcept { return {rseq_area(), rseq_p_offset, slabtab}; }
+RseqSite guest_site() noexcept {
+  return {rseq_area(), rseq_p_offset, slabtab};
+}
 
 constinit const EmptySlab kEmptySlab = make_empty_slab();
 
@@ -212,11 +214,7 @@ void restart_ps() {
 }
 
 void drain_slab(Slab* s) {
-  const Cache c{s, false, {}};
-  for (CacheIndex k = 0; k < kNumCaches; ++k) {
-    while ((s->header[s->cache_bin[k]] & kTopMask) != s->first[k]) c.flush(k);
-  }
-  shrink_slab(s);
+  Cache{s, false, {}}.drain_all();
 }
 
 }  // namespace

@@ -39,6 +39,9 @@ struct Cache {
   bool refill(CacheIndex k) const noexcept;
   /// Moves a batch of cache k to the central lists.
   void flush(CacheIndex k) const noexcept;
+  /// Empties one cache, or all of them, of a leased slab or of one that stands still.
+  void drain(CacheIndex k) const noexcept;
+  void drain_all() const noexcept;
 };
 
 /// Finds the cache of this thread; takes a lease where one is free. An empty Cache: there is none.

@@ -28,7 +28,7 @@ size_t smaller(size_t a, size_t b) {
 }  // namespace
 
 size_t PageHeap::budget_pages() const noexcept {
-  return kBaseBudgetPages + (pages_ - free_pages_) / kInuseShare + reuse_credit_;
+  return kBaseBudgetPages + inuse_pages_ / kInuseShare + reuse_credit_;
 }
 
 /// Starts a new window of observation where the old one is over.
@@ -132,8 +132,8 @@ size_t PageHeap::purge_to(size_t keep_pages) noexcept {
   ++purge_cycles_;
   purging_ = false;
   if (options.scavtrace) {
-    trace_purge({purge_cycles_, start_us, os::now_us() - start_us, (pages_ - free_pages_) << kPageLog2,
-                 dirty_before << kPageLog2, dirty_pages_ << kPageLog2, purged});
+    trace_purge({purge_cycles_, start_us, os::now_us() - start_us, inuse_pages_ << kPageLog2, dirty_before << kPageLog2,
+                 dirty_pages_ << kPageLog2, purged});
   }
   return purged;
 }

@@ -13,7 +13,8 @@
 //
 // T is a tagged word (bit 0 set). The T below a cache's slots stops pops, the T above stops pushes, so neither path
 // knows a capacity. The cache of a leased slab that keeps being refilled and flushed in turn grows: it moves, while it
-// is empty, to a larger place in the slab's extension, up to kMaxSlabWords away, which is what `top` can reach. A bin
+// is empty, to a larger place in the slab's extension, up to kMaxSlabWords away, which is what `top` can reach; it is
+// emptied and moves back when it has not been used for a while. A bin
 // that this slab does not cache points at the last T: empty and full at once. The pops are the count of mallocs: exact,
 // at no extra instruction, since `top` and count are one word.
 #pragma once
@@ -38,9 +39,13 @@ struct alignas(64) Slab {
   uint16_t index;                    ///< number among all slabs, by creation
   uint16_t first[kNumCaches];        ///< cache -> word index of its first slot
   uint16_t limit[kNumCaches];        ///< cache -> word index behind its last slot, where the tag is
+  uint16_t place[kNumCaches];        ///< cache -> its place in the extension, once it has grown
+  uint16_t place_slots[kNumCaches];  ///< cache -> slots of that place
+  uint64_t seen[kNumCaches];         ///< cache -> its header at the last aging
   bool flushed[kNumCaches];          ///< cache -> flushed since its last refill
   uint32_t extension_next;           ///< word index of the free part of the extension
   uint32_t grown_bytes;              ///< bytes of objects that caches may hold beyond their first capacity
+  uint32_t age;                      ///< refills and flushes since the last aging
   Slab* next;                        ///< in the list of all slabs
 
   /// The word at index i of the whole slab, slots included.
@@ -55,9 +60,16 @@ constexpr unsigned cache_slots(CacheIndex k) {
 /// What `top` can reach, in words: 512 KiB of address space for a slab and its extension.
 inline constexpr size_t kMaxSlabWords = size_t{1} << 16;
 
-/// Bytes of objects that one P's caches may hold beyond their first capacity: enough for the bursts of thousands of
-/// objects that programs make again and again, and little beside what such programs use.
-inline constexpr size_t kGrowthBudgetBytes = size_t{3} << 19;
+/// Bytes of objects that one P's caches may hold beyond their first capacity: this, or a share of the heap in use.
+/// Enough for the bursts of thousands of objects that programs make again and again.
+inline constexpr size_t kGrowthBudgetBytes = size_t{1} << 20;
+inline constexpr size_t kGrowthShare = 4;
+
+/// Most slots of a grown cache.
+inline constexpr size_t kMaxGrownSlots = size_t{1} << 13;
+
+/// Refills and flushes of a slab between two looks for grown caches that lie idle.
+inline constexpr unsigned kAgingPeriod = 256;
 
 struct SlabShape {
   uint16_t first[kNumCaches];  ///< word index of the first slot
@@ -101,8 +113,5 @@ constexpr Slab* empty_slab() {
 
 /// Makes zeroed memory an empty cache of home group `home`.
 void init_slab(Slab* s, unsigned index, unsigned home) noexcept;
-
-/// Puts the empty caches of a slab that stands still back to their first places.
-void shrink_slab(Slab* s) noexcept;
 
 }  // namespace ashlar

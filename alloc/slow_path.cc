@@ -49,7 +49,8 @@ void* allocate_direct(ClassIndex c) {
   return allocate_direct(c);
 }
 
-/// Pops from the cache that is at hand without the slow path: the leased slab's, or, for a guest, its P's. Tagged: none.
+/// Pops from the cache that is at hand without the slow path: the leased slab's, or, for a guest, its P's. Tagged:
+/// none.
 inline uintptr_t pop_quickly(ClassIndex c) {
   if (tls_guest) return rseq_pop(guest_site(), c);
   Slab* slab = tls_slab;

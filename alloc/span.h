@@ -22,10 +22,13 @@ struct alignas(64) Span {
   uint8_t bin;
   uint8_t bucket;                            ///< small: occupancy bucket that it is listed in; kNotListed otherwise
   bool moved;                                ///< large: its mapping came by mremap, so that it is a map of its own
-  uint64_t free_bits[kMaxSpanObjects / 64];  ///< small: one bit an object, 1 = free. Guarded by the central lock
+  uint64_t free_bits[kMaxSpanObjects / 64];  ///< small: one bit an object, 1 = free; and 1 beyond the last object.
+                                             ///< Guarded by the central lock
 
   uintptr_t end() const { return start + pages * kPageBytes; }
 };
 static_assert(sizeof(Span) == 128);
+static_assert(__builtin_offsetof(Span, free_bits) ==
+              40);  // the first words share the line of the counts: most classes need no more
 
 }  // namespace ashlar
