@@ -174,60 +174,66 @@ using NewAligned = void*(size_t, std::align_val_t);
 using Delete = void(void*) noexcept;
 using DeleteAligned = void(void*, std::align_val_t) noexcept;
 
-/// The function of this name that the program has put in place of ours, or null.
+/// The function that the linker chose for a name, and whether it is the one of this file.
 template <class Function>
-[[gnu::always_inline]] inline Function* replacement(Function* chosen, Function* own) {
+struct Chosen {
+  Function* call;
+  bool is_ours;
+};
+
+template <class Function>
+[[gnu::always_inline]] inline Chosen<Function> choice(Function* chosen, Function* own) {
   // Compilers take their own definition of a name for the only one unless they are kept from seeing it.
   asm("" : "+r"(chosen));
   asm("" : "+r"(own));
-  return chosen == own ? nullptr : chosen;
+  return {chosen, chosen == own};
 }
 
-static New own_new __attribute__((alias("_Znwm")));
-static New own_new_array __attribute__((alias("_Znam")));
-static NewAligned own_new_aligned __attribute__((alias("_ZnwmSt11align_val_t")));
-static NewAligned own_new_array_aligned __attribute__((alias("_ZnamSt11align_val_t")));
-static Delete own_delete __attribute__((alias("_ZdlPv")));
-static Delete own_delete_array __attribute__((alias("_ZdaPv")));
-static DeleteAligned own_delete_aligned __attribute__((alias("_ZdlPvSt11align_val_t")));
-static DeleteAligned own_delete_array_aligned __attribute__((alias("_ZdaPvSt11align_val_t")));
+New own_new __attribute__((alias("_Znwm")));
+New own_new_array __attribute__((alias("_Znam")));
+NewAligned own_new_aligned __attribute__((alias("_ZnwmSt11align_val_t")));
+NewAligned own_new_array_aligned __attribute__((alias("_ZnamSt11align_val_t")));
+Delete own_delete __attribute__((alias("_ZdlPv")));
+Delete own_delete_array __attribute__((alias("_ZdaPv")));
+DeleteAligned own_delete_aligned __attribute__((alias("_ZdlPvSt11align_val_t")));
+DeleteAligned own_delete_array_aligned __attribute__((alias("_ZdaPvSt11align_val_t")));
 
-[[gnu::always_inline]] inline New* replaced_new() {
-  return replacement<New>(&::operator new, &own_new);
+[[gnu::always_inline]] inline Chosen<New> chosen_new() {
+  return choice<New>(&::operator new, &own_new);
 }
 
-[[gnu::always_inline]] inline NewAligned* replaced_new_aligned() {
-  return replacement<NewAligned>(&::operator new, &own_new_aligned);
+[[gnu::always_inline]] inline Chosen<NewAligned> chosen_new_aligned() {
+  return choice<NewAligned>(&::operator new, &own_new_aligned);
 }
 
-[[gnu::always_inline]] inline Delete* replaced_delete() {
-  return replacement<Delete>(&::operator delete, &own_delete);
+[[gnu::always_inline]] inline Chosen<Delete> chosen_delete() {
+  return choice<Delete>(&::operator delete, &own_delete);
 }
 
-[[gnu::always_inline]] inline DeleteAligned* replaced_delete_aligned() {
-  return replacement<DeleteAligned>(&::operator delete, &own_delete_aligned);
+[[gnu::always_inline]] inline Chosen<DeleteAligned> chosen_delete_aligned() {
+  return choice<DeleteAligned>(&::operator delete, &own_delete_aligned);
 }
 
 // The array forms end in the single ones, so a replacement of either counts.
 
-[[gnu::always_inline]] inline New* replaced_new_array() {
-  New* array = replacement<New>(&::operator new[], &own_new_array);
-  return array != nullptr ? array : replaced_new();
+[[gnu::always_inline]] inline Chosen<New> chosen_new_array() {
+  const auto array = choice<New>(&::operator new[], &own_new_array);
+  return array.is_ours ? chosen_new() : array;
 }
 
-[[gnu::always_inline]] inline NewAligned* replaced_new_array_aligned() {
-  NewAligned* array = replacement<NewAligned>(&::operator new[], &own_new_array_aligned);
-  return array != nullptr ? array : replaced_new_aligned();
+[[gnu::always_inline]] inline Chosen<NewAligned> chosen_new_array_aligned() {
+  const auto array = choice<NewAligned>(&::operator new[], &own_new_array_aligned);
+  return array.is_ours ? chosen_new_aligned() : array;
 }
 
-[[gnu::always_inline]] inline Delete* replaced_delete_array() {
-  Delete* array = replacement<Delete>(&::operator delete[], &own_delete_array);
-  return array != nullptr ? array : replaced_delete();
+[[gnu::always_inline]] inline Chosen<Delete> chosen_delete_array() {
+  const auto array = choice<Delete>(&::operator delete[], &own_delete_array);
+  return array.is_ours ? chosen_delete() : array;
 }
 
-[[gnu::always_inline]] inline DeleteAligned* replaced_delete_array_aligned() {
-  DeleteAligned* array = replacement<DeleteAligned>(&::operator delete[], &own_delete_array_aligned);
-  return array != nullptr ? array : replaced_delete_aligned();
+[[gnu::always_inline]] inline Chosen<DeleteAligned> chosen_delete_array_aligned() {
+  const auto array = choice<DeleteAligned>(&::operator delete[], &own_delete_array_aligned);
+  return array.is_ours ? chosen_delete_aligned() : array;
 }
 
 }  // namespace
@@ -239,20 +245,20 @@ ASHLAR_OPERATOR_ void* operator new(size_t size) {
 }
 
 ASHLAR_OPERATOR_ void* operator new[](size_t size) {
-  if (New* other = replaced_new()) [[unlikely]]
-    return other(size);
+  if (const auto other = chosen_new(); !other.is_ours) [[unlikely]]
+    return other.call(size);
   return new_block(size);
 }
 
 ASHLAR_OPERATOR_ void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  if (New* other = replaced_new()) [[unlikely]]
-    return null_if_throws(other, size);
+  if (const auto other = chosen_new(); !other.is_ours) [[unlikely]]
+    return null_if_throws(other.call, size);
   return new_nothrow(size);
 }
 
 ASHLAR_OPERATOR_ void* operator new[](size_t size, const std::nothrow_t&) noexcept {
-  if (New* other = replaced_new_array()) [[unlikely]]
-    return null_if_throws(other, size);
+  if (const auto other = chosen_new_array(); !other.is_ours) [[unlikely]]
+    return null_if_throws(other.call, size);
   return new_nothrow(size);
 }
 
@@ -261,20 +267,20 @@ ASHLAR_OPERATOR_ void* operator new(size_t size, std::align_val_t align) {
 }
 
 ASHLAR_OPERATOR_ void* operator new[](size_t size, std::align_val_t align) {
-  if (NewAligned* other = replaced_new_aligned()) [[unlikely]]
-    return other(size, align);
+  if (const auto other = chosen_new_aligned(); !other.is_ours) [[unlikely]]
+    return other.call(size, align);
   return new_aligned(size, align);
 }
 
 ASHLAR_OPERATOR_ void* operator new(size_t size, std::align_val_t align, const std::nothrow_t&) noexcept {
-  if (NewAligned* other = replaced_new_aligned()) [[unlikely]]
-    return null_if_throws(other, size, align);
+  if (const auto other = chosen_new_aligned(); !other.is_ours) [[unlikely]]
+    return null_if_throws(other.call, size, align);
   return new_aligned_nothrow(size, align);
 }
 
 ASHLAR_OPERATOR_ void* operator new[](size_t size, std::align_val_t align, const std::nothrow_t&) noexcept {
-  if (NewAligned* other = replaced_new_array_aligned()) [[unlikely]]
-    return null_if_throws(other, size, align);
+  if (const auto other = chosen_new_array_aligned(); !other.is_ours) [[unlikely]]
+    return null_if_throws(other.call, size, align);
   return new_aligned_nothrow(size, align);
 }
 
@@ -285,32 +291,32 @@ ASHLAR_OPERATOR_ void operator delete(void* block) noexcept {
 }
 
 ASHLAR_OPERATOR_ void operator delete[](void* block) noexcept {
-  if (Delete* other = replaced_delete()) [[unlikely]]
-    return other(block);
+  if (const auto other = chosen_delete(); !other.is_ours) [[unlikely]]
+    return other.call(block);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete(void* block, size_t) noexcept {
-  if (Delete* other = replaced_delete()) [[unlikely]]
-    return other(block);
+  if (const auto other = chosen_delete(); !other.is_ours) [[unlikely]]
+    return other.call(block);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete[](void* block, size_t) noexcept {
-  if (Delete* other = replaced_delete_array()) [[unlikely]]
-    return other(block);
+  if (const auto other = chosen_delete_array(); !other.is_ours) [[unlikely]]
+    return other.call(block);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete(void* block, const std::nothrow_t&) noexcept {
-  if (Delete* other = replaced_delete()) [[unlikely]]
-    return other(block);
+  if (const auto other = chosen_delete(); !other.is_ours) [[unlikely]]
+    return other.call(block);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete[](void* block, const std::nothrow_t&) noexcept {
-  if (Delete* other = replaced_delete_array()) [[unlikely]]
-    return other(block);
+  if (const auto other = chosen_delete_array(); !other.is_ours) [[unlikely]]
+    return other.call(block);
   ashlar::fast_deallocate(block);
 }
 
@@ -319,31 +325,31 @@ ASHLAR_OPERATOR_ void operator delete(void* block, std::align_val_t) noexcept {
 }
 
 ASHLAR_OPERATOR_ void operator delete[](void* block, std::align_val_t align) noexcept {
-  if (DeleteAligned* other = replaced_delete_aligned()) [[unlikely]]
-    return other(block, align);
+  if (const auto other = chosen_delete_aligned(); !other.is_ours) [[unlikely]]
+    return other.call(block, align);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete(void* block, size_t, std::align_val_t align) noexcept {
-  if (DeleteAligned* other = replaced_delete_aligned()) [[unlikely]]
-    return other(block, align);
+  if (const auto other = chosen_delete_aligned(); !other.is_ours) [[unlikely]]
+    return other.call(block, align);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete[](void* block, size_t, std::align_val_t align) noexcept {
-  if (DeleteAligned* other = replaced_delete_array_aligned()) [[unlikely]]
-    return other(block, align);
+  if (const auto other = chosen_delete_array_aligned(); !other.is_ours) [[unlikely]]
+    return other.call(block, align);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete(void* block, std::align_val_t align, const std::nothrow_t&) noexcept {
-  if (DeleteAligned* other = replaced_delete_aligned()) [[unlikely]]
-    return other(block, align);
+  if (const auto other = chosen_delete_aligned(); !other.is_ours) [[unlikely]]
+    return other.call(block, align);
   ashlar::fast_deallocate(block);
 }
 
 ASHLAR_OPERATOR_ void operator delete[](void* block, std::align_val_t align, const std::nothrow_t&) noexcept {
-  if (DeleteAligned* other = replaced_delete_array_aligned()) [[unlikely]]
-    return other(block, align);
+  if (const auto other = chosen_delete_array_aligned(); !other.is_ours) [[unlikely]]
+    return other.call(block, align);
   ashlar::fast_deallocate(block);
 }
