@@ -40,8 +40,6 @@ white_src := $(filter test/white/%,$(unit_src))
 black_src := $(filter-out $(white_src),$(unit_src))
 program_src := $(wildcard test/programs/*.c test/programs/*.cc)
 linked_src := $(wildcard test/linked/*.c test/linked/*.cc)
-bench_src := $(if $(wildcard bench/*.c bench/*.cc),\
-  $(shell grep -lE '^int main|^BENCHMARK_MAIN' $(wildcard bench/*.c bench/*.cc)))
 
 # ---- flags ------------------------------------------------------------------------------------------
 warnings := -Wall -Wextra -Wshadow
@@ -212,15 +210,8 @@ ab: all bench-programs
 	@BUILD='$(abspath $(BUILD))' bench/ab $(AB)
 
 ## bench-programs: the programs of bench/, without Ashlar, in build/bench/
-bench_bin := $(addprefix $(BUILD)/,$(basename $(bench_src)))
-bench-programs: $(bench_bin)
-bench_flags := -I. -O2 -g $(warnings) -pthread
-$(BUILD)/bench/%: bench/%.cc $(BUILD)/obj/release/flags
-	@mkdir -p $(@D); echo "  BENCH    $@"
-	$(Q)$(CXX) -std=c++20 $(bench_flags) -MMD -MP -MF $@.d -o $@ $< $$(grep -q benchmark/benchmark.h $< && echo -lbenchmark)
-$(BUILD)/bench/%: bench/%.c $(BUILD)/obj/release/flags
-	@mkdir -p $(@D); echo "  BENCH    $@"
-	$(Q)$(CC) $(bench_flags) -MMD -MP -MF $@.d -o $@ $<
+include $(wildcard bench/bench.mk)
+$(BENCH_PROGRAMS): | deps
 
 $(BUILD)/tools/%: sizeclass/%.cc $(BUILD)/obj/release/flags
 	@mkdir -p $(@D); echo "  CXX      $@"
@@ -229,7 +220,7 @@ $(BUILD)/tools/%: sizeclass/%.cc $(BUILD)/obj/release/flags
 ## lint: formatting, layers, shell scripts, clang-tidy, and both compilers' warnings
 lint: | deps
 	@CORE_FLAGS='$(core_flags) $(opt_release)' UNIT_FLAGS='$(unit_flags) $(opt_release)' \
-	  PROGRAM_FLAGS='$(program_flags)' BENCH_FLAGS='$(bench_flags)' \
+	  PROGRAM_FLAGS='$(program_flags)' BENCH_FLAGS='$(filter-out -M%,$(BENCH_CXXFLAGS))' \
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
