@@ -3,6 +3,8 @@
 // page_heap.cc - see page_heap.h. The purge is in purge.cc.
 #include "alloc/page_heap.h"
 
+#include "alloc/options.h"
+
 namespace ashlar {
 
 // Before initialisation no pointer is in the heap, null included: the one that would be is not an address.
@@ -20,6 +22,8 @@ constexpr size_t kFirstHeapBytes = size_t{1} << 20;
 // nothing.
 constexpr size_t kMinGrowPages = (size_t{1} << 20) >> kPageLog2;
 constexpr size_t kMaxGrowPages = (size_t{64} << 20) >> kPageLog2;
+constexpr size_t kHugeBytes = size_t{2} << 20;
+constexpr size_t kSmallHeapBytes = size_t{16} << 20;
 constexpr size_t kMapStepBytes = size_t{64} << 10;
 constexpr size_t kMetaStepBytes = size_t{128} << 10;
 
@@ -256,6 +260,16 @@ bool PageHeap::open_map(size_t pages) noexcept {
   return true;
 }
 
+/// Tells the kernel about huge pages in what was opened: none while the heap is small, since one small block must not cost
+/// 2 MiB; all that is opened later, once the heap is large enough that the last, half-used huge page is little of it.
+void PageHeap::stage_huge_pages() noexcept {
+  const size_t open = (pages_ << kPageLog2) & ~(kHugeBytes - 1);
+  if (open <= advised_bytes_) return;
+  const bool huge = options.thp == Options::kOn || (options.thp == Options::kAuto && open > kSmallHeapBytes);
+  os::advise_huge(window_.base + advised_bytes_, open - advised_bytes_, huge);
+  advised_bytes_ = open;
+}
+
 bool PageHeap::grow_by(size_t more) noexcept {
   const size_t total = pages_ + more;
   if (total > window_.max_bytes >> kPageLog2 || !open_map(total)) return false;
@@ -267,6 +281,7 @@ bool PageHeap::grow_by(size_t more) noexcept {
   if (!os::extend(window_, address(pages_), more << kPageLog2)) return false;
   const size_t first = pages_;
   pages_ = total;
+  stage_huge_pages();
   mark_free(first, more);
   // Release: whoever sees a pointer into the new part got it after this.
   __atomic_store_n(&heap_view.limit, ~((total << kPageLog2) - 1), __ATOMIC_RELEASE);

@@ -81,6 +81,7 @@ class PageHeap {
   size_t find_run(size_t pages) noexcept;
   bool grow(size_t pages) noexcept;
   bool grow_by(size_t more) noexcept;
+  void stage_huge_pages() noexcept;
   bool open_map(size_t pages) noexcept;
   size_t take(size_t first, size_t pages) noexcept;
   void put(size_t first, size_t pages, bool clean) noexcept;
@@ -103,6 +104,7 @@ class PageHeap {
   os::Window window_;
   size_t pages_ = 0;      ///< pages of the window that are open
   size_t map_bytes_ = 0;  ///< bytes of the page map that are open
+  size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;

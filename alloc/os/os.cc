@@ -150,6 +150,11 @@ bool purge(uintptr_t addr, size_t bytes) noexcept {
   return syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;  // not MADV_FREE: RSS must read true
 }
 
+bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept {
+  if (injected_failure()) return false;
+  return syscall(SYS_madvise, addr, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
+}
+
 bool renew(uintptr_t addr, size_t bytes) noexcept {
   return raw_mmap(addr, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED) == addr;
 }

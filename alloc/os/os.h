@@ -49,6 +49,9 @@ void* map(size_t bytes) noexcept;
 /// Gives the memory of [addr, addr + bytes) back; it reads as zero afterwards.
 bool purge(uintptr_t addr, size_t bytes) noexcept;
 
+/// Asks for huge pages (or for none) in [addr, addr + bytes).
+bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept;
+
 /// Replaces [addr, addr + bytes) by a fresh zeroed mapping (heals the map split that move_pages leaves).
 bool renew(uintptr_t addr, size_t bytes) noexcept;
 
