@@ -47,6 +47,8 @@ warnings := -Wall -Wextra -Wshadow
 # calloc calling itself. No C++ run time: the library must load into C programs.
 core_flags := -std=c++20 -I. $(warnings) -fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics \
   -fvisibility=hidden -ftls-model=initial-exec -fno-builtin
+# operator new catches what a new_handler throws.
+file_flags = $(if $(filter %/override_cxx.cc,$(1)),-fexceptions)
 unit_flags := -std=c++20 -I. $(warnings) -ftls-model=initial-exec
 # Programs misuse malloc on purpose, and the compiler must neither optimise that away nor complain.
 program_flags := -I. -O1 -g -pthread -fno-builtin -Wall -Wextra -Wno-unknown-warning-option \
@@ -97,11 +99,11 @@ $(BUILD)/obj/$(1)/flags: FORCE | deps
 
 $(BUILD)/obj/$(1)/%.o: %.cc $(BUILD)/obj/$(1)/flags
 	@mkdir -p $$(@D); echo "  CXX      $$@"
-	$(Q)$(cxx_$(1)) $(core_flags) $(opt_$(1)) -MMD -MP -c -o $$@ $$<
+	$(Q)$(cxx_$(1)) $(core_flags) $$(call file_flags,$$<) $(opt_$(1)) -MMD -MP -c -o $$@ $$<
 
 $(BUILD)/obj/$(1)/%.archive.o: %.cc $(BUILD)/obj/$(1)/flags
 	@mkdir -p $$(@D); echo "  CXX      $$@"
-	$(Q)$(cxx_$(1)) $(core_flags) $(opt_$(1)) -DASHLAR_STATIC_ARCHIVE=1 -MMD -MP -c -o $$@ $$<
+	$(Q)$(cxx_$(1)) $(core_flags) $$(call file_flags,$$<) $(opt_$(1)) -DASHLAR_STATIC_ARCHIVE=1 -MMD -MP -c -o $$@ $$<
 
 $(out_$(1))/libashlar.so: $$(call objs_$(1),$(core_src))
 	@mkdir -p $$(@D); echo "  LINK     $$@"
