@@ -49,6 +49,8 @@ core_flags := -std=c++20 -I. $(warnings) -fPIC -fno-exceptions -fno-rtti -fno-th
   -fvisibility=hidden -ftls-model=initial-exec -fno-builtin
 # operator new catches what a new_handler throws.
 file_flags = $(if $(filter %/override_cxx.cc,$(1)),-fexceptions)
+# g++ marks inline constants as unique in the process, a binding that objcopy cannot take back; clang does not.
+core_flags += $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
 unit_flags := -std=c++20 -I. $(warnings) -ftls-model=initial-exec
 # Programs misuse malloc on purpose, and the compiler must neither optimise that away nor complain.
 program_flags := -I. -O1 -g -pthread -fno-builtin -Wall -Wextra -Wno-unknown-warning-option \
@@ -69,7 +71,7 @@ tools_aarch64 := aarch64-linux-gnu-
 out_release := $(BUILD)
 $(foreach c,debug asan ubsan tsan aarch64,$(eval out_$(c) := $(BUILD)/$(c)))
 opt_release := -g -O2 -DASHLAR_DEBUG_CHECKS=0
-opt_aarch64 := $(opt_release)
+opt_aarch64 := $(opt_release) -fno-gnu-unique
 opt_debug := -g -O0 -DASHLAR_DEBUG_CHECKS=1
 opt_asan := -g -O1 -fno-omit-frame-pointer -fsanitize=address -DASHLAR_DEBUG_CHECKS=1
 opt_ubsan := -g -O1 -fsanitize=undefined -fno-sanitize-recover=all -DASHLAR_DEBUG_CHECKS=1

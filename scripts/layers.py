@@ -60,7 +60,8 @@ def module_of(path):
 def find_files(root):
     """Every text file that we write, as paths from the root."""
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if not re.match(r"build(-|$)|\.git$|__pycache__$|golden$", f))
+        folders[:] = sorted(f for f in folders if not re.match(r"\.git$|__pycache__$", f) and
+                            not (folder == root and re.match(r"build(-|$)", f)))
         for file in sorted(files):
             path = os.path.join(folder, file)
             if not os.path.islink(path):
