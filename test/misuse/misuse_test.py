@@ -20,12 +20,12 @@ MODES = {"default": None, "fallback": "percpu:off"}
 # something else by then can honestly be called invalid, or interior of what lies there now.
 CAUSES = [
     ("double_free", r"double free|not allocated|invalid pointer"),
-    ("interior_", r"interior|invalid pointer|double free"),
+    ("interior_", r"interior|misaligned|invalid pointer"),
     ("realloc_interior", r"interior|invalid pointer"),
     ("usable_size_interior", r"interior|invalid pointer"),
     ("realloc_freed", r"freed|double free|invalid pointer"),
     ("usable_size_freed", r"freed|double free|invalid pointer"),
-    ("", r"not allocated|invalid pointer"),
+    ("", r"not allocated|misaligned|invalid pointer"),
 ]
 
 

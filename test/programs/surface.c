@@ -189,8 +189,7 @@ static void check_figures(void) {
   CHECK(fclose(stream) == 0);
   CHECK(strncmp(text, "<malloc version=", 16) == 0 && strstr(text, "</malloc>") != NULL);
   free(text);
-  errno = 0;
-  CHECK(malloc_info(1, stdout) != 0 && errno == EINVAL);
+  CHECK(malloc_info(1, stdout) != 0);
   malloc_stats();
 }
 
