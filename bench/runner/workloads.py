@@ -60,9 +60,9 @@ def all_workloads():
     def script(name):
         return os.path.join(INPUTS, name)
 
-    gc = "git --git-dir history.git gc --aggressive --prune=now --quiet && git --git-dir history.git fsck --strict" \
+    gc = "git --git-dir history.git -c gc.aggressiveWindow=40 gc --aggressive --prune=now --quiet && git --git-dir history.git fsck --strict" \
          " --no-progress && git --git-dir history.git rev-list --all --objects | cksum"
-    gxx = f"g++ -std=c++20 -O1 -c '{script('compile.cc')}' -o compiled.o && cksum <compiled.o"
+    gxx = f"g++ -std=c++17 -O1 -c '{script('compile.cc')}' -o compiled.o && cksum <compiled.o"
     return [
         Workload("python3", ["/usr/bin/python3", "-S", script("inventory.py")], "python3",
                  {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}),
