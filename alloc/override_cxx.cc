@@ -87,9 +87,12 @@ RunTime find_run_time() {
   return {nullptr, nullptr};
 }
 
-// Without a personality routine an exception would pass by the catch clauses of this file.
+// Without a personality routine an exception would pass by the catch clauses of this file. The detour by asm is for
+// clang, which takes the routine of its own catch clauses for granted.
 bool can_catch() {
-  return &__gxx_personality_v0 != nullptr;
+  auto* personality = &__gxx_personality_v0;
+  asm("" : "+r"(personality));
+  return personality != nullptr;
 }
 
 #endif
