@@ -47,7 +47,7 @@ extern "C" {
 // std::get_new_handler and std::__throw_bad_alloc, under which names libc++ has them, too.
 extern GetNewHandler run_time_get_new_handler __asm__("_ZSt15get_new_handlerv") ASHLAR_RUN_TIME_;
 extern ThrowBadAlloc run_time_throw_bad_alloc __asm__("_ZSt17__throw_bad_allocv") ASHLAR_RUN_TIME_;
-extern int __gxx_personality_v0(...) ASHLAR_RUN_TIME_;
+extern int run_time_personality(...) __asm__("__gxx_personality_v0") ASHLAR_RUN_TIME_;
 }
 
 /// What is needed of the C++ run time; null where there is none.
@@ -90,7 +90,7 @@ RunTime find_run_time() {
 // Without a personality routine an exception would pass by the catch clauses of this file. The detour by asm is for
 // clang, which takes the routine of its own catch clauses for granted.
 bool can_catch() {
-  auto* personality = &__gxx_personality_v0;
+  auto* personality = &run_time_personality;
   asm("" : "+r"(personality));
   return personality != nullptr;
 }
@@ -167,11 +167,6 @@ inline void* new_aligned_nothrow(size_t size, std::align_val_t align) noexcept {
 
 // ---- replaced operators -----------------------------------------------------------------------------
 
-#if !defined(__clang__)
-// The aliases below are compared, never called: they need not repeat what the operators tell the optimiser.
-#pragma GCC diagnostic ignored "-Wmissing-attributes"
-#endif
-
 using New = void*(size_t);
 using NewAligned = void*(size_t, std::align_val_t);
 using Delete = void(void*) noexcept;
@@ -192,10 +187,11 @@ template <class Function>
   return {chosen, chosen == own};
 }
 
-New own_new __attribute__((alias("_Znwm")));
-New own_new_array __attribute__((alias("_Znam")));
-NewAligned own_new_aligned __attribute__((alias("_ZnwmSt11align_val_t")));
-NewAligned own_new_array_aligned __attribute__((alias("_ZnamSt11align_val_t")));
+// g++ wants an alias to repeat the attributes of its target.
+New own_new __attribute__((alias("_Znwm"), malloc, alloc_size(1)));
+New own_new_array __attribute__((alias("_Znam"), malloc, alloc_size(1)));
+NewAligned own_new_aligned __attribute__((alias("_ZnwmSt11align_val_t"), malloc, alloc_size(1)));
+NewAligned own_new_array_aligned __attribute__((alias("_ZnamSt11align_val_t"), malloc, alloc_size(1)));
 Delete own_delete __attribute__((alias("_ZdlPv")));
 Delete own_delete_array __attribute__((alias("_ZdaPv")));
 DeleteAligned own_delete_aligned __attribute__((alias("_ZdlPvSt11align_val_t")));

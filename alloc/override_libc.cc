@@ -129,20 +129,21 @@ int mallopt(int parameter, int value) noexcept {
 
 // ---- glibc's aliases --------------------------------------------------------------------------------
 
-#if !defined(__clang__)
-// What malloc's attributes tell the optimiser of a caller is of no use in a symbol that nobody calls from here.
-#pragma GCC diagnostic ignored "-Wmissing-attributes"
-#endif
+// g++ wants an alias to repeat the attributes that libc's headers give to its target.
 
-void* __libc_malloc(size_t size) noexcept __attribute__((alias("malloc")));
+void* __libc_malloc(size_t size) noexcept __attribute__((alias("malloc"), malloc, alloc_size(1)));
 void __libc_free(void* block) noexcept __attribute__((alias("free")));
-void* __libc_calloc(size_t count, size_t size) noexcept __attribute__((alias("calloc")));
-void* __libc_realloc(void* block, size_t size) noexcept __attribute__((alias("realloc")));
-void* __libc_reallocarray(void* block, size_t count, size_t size) noexcept __attribute__((alias("reallocarray")));
-void* __libc_memalign(size_t alignment, size_t size) noexcept __attribute__((alias("memalign")));
-void* __libc_valloc(size_t size) noexcept __attribute__((alias("valloc")));
-void* __libc_pvalloc(size_t size) noexcept __attribute__((alias("pvalloc")));
-int __posix_memalign(void** out, size_t alignment, size_t size) noexcept __attribute__((alias("posix_memalign")));
+void* __libc_calloc(size_t count, size_t size) noexcept __attribute__((alias("calloc"), malloc, alloc_size(1, 2)));
+void* __libc_realloc(void* block, size_t size) noexcept __attribute__((alias("realloc"), alloc_size(2)));
+void* __libc_reallocarray(void* block, size_t count, size_t size) noexcept
+    __attribute__((alias("reallocarray"), malloc, alloc_size(2, 3)));
+void* __libc_memalign(size_t alignment, size_t size) noexcept
+    __attribute__((alias("memalign"), malloc, alloc_align(1), alloc_size(2)));
+void* __libc_valloc(size_t size) noexcept __attribute__((alias("valloc"), malloc, alloc_size(1)));
+void* __libc_pvalloc(size_t size) noexcept __attribute__((alias("pvalloc"), malloc));
+// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's.
+int __posix_memalign(void** out, size_t alignment, size_t size) noexcept
+    __attribute__((alias("posix_memalign"), nonnull(1)));
 struct mallinfo2 __libc_mallinfo2() noexcept __attribute__((alias("mallinfo2")));
 struct mallinfo __libc_mallinfo() noexcept __attribute__((alias("mallinfo")));
 int __libc_mallopt(int parameter, int value) noexcept __attribute__((alias("mallopt")));

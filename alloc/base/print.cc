@@ -90,13 +90,6 @@ LineWriter& LineWriter::column(size_t column) noexcept {
   return *this;
 }
 
-LineWriter& LineWriter::dec_right(uint64_t n, size_t column_end) noexcept {
-  char digits[kMaxDigits];
-  const size_t count = format_digits(n, 10, 1, digits);
-  if (column_end > count) column(column_end - count);
-  return text(digits + kMaxDigits - count, count);
-}
-
 void LineWriter::clear() noexcept {
   size_ = 0;
   was_cut_ = false;

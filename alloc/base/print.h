@@ -38,8 +38,6 @@ class LineWriter {
   LineWriter& megabytes(uint64_t bytes) noexcept;
   /// Blanks up to `column` (counted from 0), if the line is shorter.
   LineWriter& column(size_t column) noexcept;
-  /// The number, right-aligned so that it ends before `column`.
-  LineWriter& dec_right(uint64_t n, size_t column) noexcept;
 
   /// What has been written so far, without a newline; not terminated by a zero.
   const char* data() const noexcept { return buffer_; }
