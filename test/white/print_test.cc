@@ -125,15 +125,20 @@ TEST(LineWriter, flush_gives_up_on_a_full_pipe) {
   close(ends[1]);
 }
 
+/// A regular expression of stderr that holds this line and no other of ours (qemu adds one about the signal).
+std::string only_line(const std::string& line) {
+  return "^" + line + "\n(qemu: [^\n]*\n)?$";
+}
+
 TEST(CheckDeathTest, fatal_names_cause_and_pointer) {
-  EXPECT_EXIT(fatal("page map damaged"), testing::KilledBySignal(SIGABRT), "^ashlar: page map damaged\n$");
+  EXPECT_EXIT(fatal("page map damaged"), testing::KilledBySignal(SIGABRT), only_line("ashlar: page map damaged"));
   EXPECT_EXIT(fatal_pointer("double free", reinterpret_cast<void*>(uintptr_t{0x1230})),
-              testing::KilledBySignal(SIGABRT), "^ashlar: double free: 0x1230\n$");
+              testing::KilledBySignal(SIGABRT), only_line("ashlar: double free: 0x1230"));
 }
 
 TEST(CheckDeathTest, check_aborts_only_where_it_fails) {
   check(true, "never seen");
-  EXPECT_EXIT(check(false, "seen"), testing::KilledBySignal(SIGABRT), "^ashlar: seen\n$");
+  EXPECT_EXIT(check(false, "seen"), testing::KilledBySignal(SIGABRT), only_line("ashlar: seen"));
 }
 
 }  // namespace
