@@ -86,10 +86,12 @@ size_t rseq_push_batch(const RseqSite& site, uintptr_t k, void* const* objects, 
                "str %[object], [%[slot]], #8\n"
                "add %[done], %[done], #1\n"
                "b 75b\n"
-               "76: ldr %[object], [%[bin]]\n"
+               "76: cbz %[done], 73f\n"  // nothing to commit; the empty slab must not even be written
+               "ldr %[object], [%[bin]]\n"
                "add %[object], %[object], %[done]\n"
                "str %[object], [%[bin]]\n"
                "72:\n"
+               "73:\n"
                : [slab] "=&r"(slab), [bin] "=&r"(bin), [slot] "=&r"(slot), [object] "=&r"(object), [done] "=&r"(done)
                : ASHLAR_RSEQ_SITE, [k] "r"(k), [objects] "r"(objects), [n] "r"(n), [table] "i"(kRseqBinTable)
                : "memory", "cc");
@@ -108,10 +110,12 @@ size_t rseq_pop_batch(const RseqSite& site, uintptr_t k, void** out, size_t n) n
                "str %[object], [%[out], %[done], lsl #3]\n"
                "add %[done], %[done], #1\n"
                "b 75b\n"
-               "76: ldr %[object], [%[bin]]\n"
+               "76: cbz %[done], 73f\n"  // nothing to commit; the empty slab must not even be written
+               "ldr %[object], [%[bin]]\n"
                "sub %[object], %[object], %[done]\n"
                "str %[object], [%[bin]]\n"
                "72:\n"
+               "73:\n"
                : [slab] "=&r"(slab), [bin] "=&r"(bin), [slot] "=&r"(slot), [object] "=&r"(object), [done] "=&r"(done)
                : ASHLAR_RSEQ_SITE, [k] "r"(k), [out] "r"(out), [n] "r"(n), [table] "i"(kRseqBinTable)
                : "memory", "cc");

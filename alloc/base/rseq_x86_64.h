@@ -86,10 +86,13 @@ size_t rseq_push_batch(const RseqSite& site, uintptr_t k, void* const* objects, 
                "add $8, %[slot]\n"
                "inc %[done]\n"
                "jmp 75b\n"
-               "76: mov (%[bin]), %[object]\n"
+               "76: test %[done], %[done]\n"  // nothing to commit; the empty slab must not even be written
+               "jz 73f\n"
+               "mov (%[bin]), %[object]\n"
                "add %[done], %[object]\n"
                "mov %[object], (%[bin])\n"
                "72:\n"
+               "73:\n"
                : [slab] "=&r"(slab), [bin] "=&r"(bin), [slot] "=&r"(slot), [object] "=&r"(object), [done] "=&r"(done)
                : ASHLAR_RSEQ_SITE, [k] "r"(k), [objects] "r"(objects), [n] "r"(n), [table] "i"(kRseqBinTable)
                : "memory", "cc");
@@ -114,10 +117,13 @@ size_t rseq_pop_batch(const RseqSite& site, uintptr_t k, void** out, size_t n) n
                "mov %[object], (%[out], %[done], 8)\n"
                "inc %[done]\n"
                "jmp 75b\n"
-               "76: mov (%[bin]), %[object]\n"
+               "76: test %[done], %[done]\n"  // nothing to commit; the empty slab must not even be written
+               "jz 73f\n"
+               "mov (%[bin]), %[object]\n"
                "sub %[done], %[object]\n"
                "mov %[object], (%[bin])\n"
                "72:\n"
+               "73:\n"
                : [slab] "=&r"(slab), [bin] "=&r"(bin), [slot] "=&r"(slot), [object] "=&r"(object), [done] "=&r"(done)
                : ASHLAR_RSEQ_SITE, [k] "r"(k), [out] "r"(out), [n] "r"(n), [table] "i"(kRseqBinTable)
                : "memory", "cc");

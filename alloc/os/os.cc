@@ -38,6 +38,9 @@ constexpr bool kMayChooseAddress = true;
 constexpr int kPrivateAnon = MAP_PRIVATE | MAP_ANONYMOUS;
 constexpr size_t kWindowAlign = size_t{4} << 20;
 
+enum Verdict : unsigned char { kUnknown, kWorks, kRemap };
+constinit Verdict verdict = kUnknown;  // on MADV_DONTNEED
+
 constinit unsigned fail_countdown = 0;  // test seam; relaxed: tests set it while one thread allocates
 
 bool injected_failure() {
@@ -146,8 +149,21 @@ void* map(size_t bytes) noexcept {
 }
 
 bool purge(uintptr_t addr, size_t bytes) noexcept {
+  // Emulators may accept the advice and not follow it; a purged page that does not read as zero would break calloc. So
+  // the first call looks. Relaxed: two first calls come to the same result.
   if (injected_failure()) return false;
-  return syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;  // not MADV_FREE: RSS must read true
+  Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
+  if (known == kUnknown) {
+    auto* probe = reinterpret_cast<volatile unsigned char*>(addr);
+    *probe = 1;
+    const bool advised = syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;
+    known = advised && *probe == 0 ? kWorks : kRemap;
+    __atomic_store_n(&verdict, known, __ATOMIC_RELAXED);
+    if (known == kWorks) return true;
+  }
+  if (known == kWorks)
+    return syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;  // not MADV_FREE: RSS must read true
+  return renew(addr, bytes);
 }
 
 bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept {
@@ -162,7 +178,11 @@ bool renew(uintptr_t addr, size_t bytes) noexcept {
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept {
   if (injected_failure()) return false;
   const long r = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
-  return r != -1;
+  if (r == -1) return false;
+  // DONTUNMAP keeps the place for us; the fresh mapping can merge with its neighbours, and emulators that take the flag
+  // for a plain move (qemu-user) learn that the place is there.
+  raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
+  return true;
 }
 
 CpuCount cpu_count() noexcept {
