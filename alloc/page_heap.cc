@@ -88,8 +88,8 @@ size_t free_suffix(const Superblock& b) {
 
 bool PageHeap::init() noexcept {
   os_page_bytes_ = os::page_bytes();
-  constexpr unsigned ratio_log2 = kPageLog2 - kEntryLog2;
-  if (!os::place_window(&window_, kFirstMapBytes, kFirstHeapBytes, ratio_log2)) return false;
+  constexpr unsigned kRatioLog2 = kPageLog2 - kEntryLog2;
+  if (!os::place_window(&window_, kFirstMapBytes, kFirstHeapBytes, kRatioLog2)) return false;
   map_bytes_ = kFirstMapBytes;
   meta_next_ = first_metadata;
   meta_left_ = sizeof first_metadata;
@@ -143,7 +143,7 @@ void PageHeap::delete_span(Span* s) noexcept {
 
 /// Sets the bits of pages that were not free.
 void PageHeap::mark_free(size_t first, size_t pages) noexcept {
-  for_words(first, pages, [this](size_t s, size_t w, uint64_t mask) {
+  for_words(first, pages, [](size_t s, size_t w, uint64_t mask) {
     Superblock& b = *superblocks[s];
     b.free[w] |= mask;
     b.any_free |= uint64_t{1} << w;
@@ -157,14 +157,14 @@ void PageHeap::mark_free(size_t first, size_t pages) noexcept {
 void PageHeap::put(size_t first, size_t pages, bool clean) noexcept {
   mark_free(first, pages);
   if (clean) return;
-  for_words(first, pages, [this](size_t s, size_t w, uint64_t mask) { superblocks[s]->dirty[w] |= mask; });
+  for_words(first, pages, [](size_t s, size_t w, uint64_t mask) { superblocks[s]->dirty[w] |= mask; });
   dirty_pages_ += pages;
 }
 
 /// Takes free pages; returns how many of them were dirty.
 size_t PageHeap::take(size_t first, size_t pages) noexcept {
   size_t dirty = 0;
-  for_words(first, pages, [this, &dirty](size_t s, size_t w, uint64_t mask) {
+  for_words(first, pages, [&dirty](size_t s, size_t w, uint64_t mask) {
     Superblock& b = *superblocks[s];
     b.free[w] &= ~mask;
     if (b.free[w] == 0) b.any_free &= ~(uint64_t{1} << w);
@@ -181,7 +181,7 @@ size_t PageHeap::take(size_t first, size_t pages) noexcept {
 bool PageHeap::all_free(size_t first, size_t pages) const noexcept {
   if (first + pages > pages_) return false;
   bool all = true;
-  for_words(first, pages, [this, &all](size_t s, size_t w, uint64_t mask) {
+  for_words(first, pages, [&all](size_t s, size_t w, uint64_t mask) {
     if ((superblocks[s]->free[w] & mask) != mask) all = false;
   });
   return all;
@@ -260,8 +260,9 @@ bool PageHeap::open_map(size_t pages) noexcept {
   return true;
 }
 
-/// Tells the kernel about huge pages in what was opened: none while the heap is small, since one small block must not cost
-/// 2 MiB; all that is opened later, once the heap is large enough that the last, half-used huge page is little of it.
+/// Tells the kernel about huge pages in what was opened: none while the heap is small, since one small block must not
+/// cost 2 MiB; all that is opened later, once the heap is large enough that the last, half-used huge page is little of
+/// it.
 void PageHeap::stage_huge_pages() noexcept {
   const size_t open = (pages_ << kPageLog2) & ~(kHugeBytes - 1);
   if (open <= advised_bytes_) return;

@@ -102,8 +102,8 @@ class PageHeap {
 
   Mutex mutex_;
   os::Window window_;
-  size_t pages_ = 0;      ///< pages of the window that are open
-  size_t map_bytes_ = 0;  ///< bytes of the page map that are open
+  size_t pages_ = 0;          ///< pages of the window that are open
+  size_t map_bytes_ = 0;      ///< bytes of the page map that are open
   size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page

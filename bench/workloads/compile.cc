@@ -31,7 +31,9 @@ std::vector<std::pair<std::string, int>> most_frequent(const std::vector<std::st
   return all;
 }
 
-std::string replaced(const std::smatch& match) { return match.format("<$1$2>") + match.str(1); }
+std::string replaced(const std::smatch& match) {
+  return match.format("<$1$2>") + match.str(1);
+}
 
 std::string class_of(const std::string& name) {
   const std::regex_traits<char> traits;
