@@ -80,11 +80,16 @@ inline uint64_t announce_seed() {
   return seed;
 }
 
-/// How often a stress test does something: `count` times, a twentieth of it where the CPU is emulated (TEST_EMULATED,
-/// set by scripts/run-tests), which costs ten to thirty times the time.
+/// True where the CPU is emulated (TEST_EMULATED, set by scripts/run-tests for qemu-user).
+inline bool is_emulated() {
+  static const bool emulated = getenv("TEST_EMULATED") != nullptr;
+  return emulated;
+}
+
+/// How often a stress test does something: `count` times, a twentieth of it where the CPU is emulated, which costs ten
+/// to thirty times the time.
 inline size_t rounds(size_t count) {
-  static const bool is_emulated = getenv("TEST_EMULATED") != nullptr;
-  return is_emulated ? count / 20 + 1 : count;
+  return is_emulated() ? count / 20 + 1 : count;
 }
 
 /// The byte at `offset` of a block filled with `tag`. It depends on the offset, so that a shifted copy shows.
