@@ -81,7 +81,8 @@ void count_cpus_locked() {
   if (rseq_wanted && cpus.bound <= kMaxPs && os::register_rseq_barrier()) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
     __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
-    max_leases = cpus.usable < kMaxLeases ? cpus.usable : kMaxLeases;
+    // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
+    max_leases = 2 * cpus.usable < kMaxLeases ? 2 * cpus.usable : kMaxLeases;
   } else {
     max_leases = kMaxLeases;
   }

@@ -5,7 +5,8 @@
 // Owns: the slabs, the leases, the P mode, and tls_slab.
 //
 // A P is the right to use one cache without atomics. There are two ways to hold it:
-//  - Lease: as long as threads are no more than CPUs each can own a slab outright, and works on it with plain loads and
+//  - Lease: as long as threads are no more than twice the CPUs each can own a slab outright, and works on it with plain
+//  loads and
 //    stores, half the instructions of a restartable sequence. The lease goes back when the thread ends, with the cache
 //    warm.
 //  - rseq: every further thread uses the slab of the P that it happens to run on (mm_cid, or cpu_id), by base/rseq.h.
