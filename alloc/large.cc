@@ -66,7 +66,8 @@ Span* move_large(Span* from, size_t pages) {
   if (bytes >= kMoveBytes && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
       os::move_pages(from->start, to->start, bytes)) {
     set_moved(to, true);
-    clean = !from->moved;  // a moved map is healed on release
+    set_moved(from, false);  // what stays behind is a fresh mapping
+    clean = true;
   } else {
     __builtin_memcpy(reinterpret_cast<void*>(to->start), reinterpret_cast<void*>(from->start), bytes);
   }

@@ -160,7 +160,7 @@ RseqSite guest_site() noexcept {
 constinit const EmptySlab kEmptySlab = make_empty_slab();
 
 void init_percpu() noexcept {
-  rseq_wanted = options.percpu && &__rseq_size != nullptr && __rseq_size > 0;
+  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0;
   if (rseq_wanted && getauxval(kAuxRseqFeatureSize) >= kRseqMmCid + 4) rseq_p_offset = kRseqMmCid;
   have_exit_key = pthread_key_create(&exit_key, thread_exit) == 0;
 }

@@ -23,18 +23,6 @@
 namespace ashlar::os {
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kMayChooseAddress = false;  // ThreadSanitizer owns most of the address space
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr bool kMayChooseAddress = false;
-#else
-constexpr bool kMayChooseAddress = true;
-#endif
-#else
-constexpr bool kMayChooseAddress = true;
-#endif
-
 constexpr int kPrivateAnon = MAP_PRIVATE | MAP_ANONYMOUS;
 constexpr size_t kWindowAlign = size_t{4} << 20;
 
@@ -74,15 +62,16 @@ uint64_t random_bits() {
   return (r ^ (r >> 29)) * 0xbf58476d1ce4e5b9;
 }
 
-/// A random place between 0x2000'0000'0000 and 0x5000'0000'0000: below where Linux puts programs (0x55..), libraries
-/// and stacks (0x7f..) with 47 and 48 bits of address space, above the low shadow of AddressSanitizer.
+/// A random place between 0x2000'0000'0000 and 0x4800'0000'0000, the window ending below 0x5000'0000'0000: below where
+/// Linux puts programs (0x55..), libraries and stacks (0x7f..) with 47 and 48 bits of address space, above the low
+/// shadow of AddressSanitizer.
 bool choose_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned ratio_log2) {
   constexpr unsigned kGridLog2 = 34;  // 16 GiB: more than the largest page map, so that neighbours cannot touch
   const size_t max_bytes = size_t{1} << kMaxWindowLog2;
   if ((max_bytes >> ratio_log2) >= (size_t{1} << kGridLog2)) return false;
   uint64_t r = random_bits();
   for (int attempt = 0; attempt < 4; ++attempt, r = (r << 13) | (r >> 51)) {
-    const uintptr_t base = 0x200000000000 + ((r % 0xc00) << kGridLog2);
+    const uintptr_t base = 0x200000000000 + ((r % 0xa00) << kGridLog2);
     if (!map_exactly(base - map_bytes, map_bytes + heap_bytes)) continue;
     *w = {base, max_bytes, false};
     return true;
@@ -134,7 +123,7 @@ uint64_t now_ms_coarse() noexcept {
 }
 
 bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table_ratio_log2) noexcept {
-  if (kMayChooseAddress && choose_window(w, map_bytes, heap_bytes, table_ratio_log2)) return true;
+  if (!kThreadSanitizer && choose_window(w, map_bytes, heap_bytes, table_ratio_log2)) return true;
   return reserve_window(w, map_bytes, heap_bytes, table_ratio_log2);
 }
 

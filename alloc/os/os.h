@@ -17,6 +17,20 @@
 
 namespace ashlar::os {
 
+/// ThreadSanitizer owns most of the address space, and cannot see what restartable sequences do: under it the window
+/// goes where the kernel says, and there are leases only.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitizer = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
 /// The largest window; the tables that describe it are sized by it.
 inline constexpr unsigned kMaxWindowLog2 = 43;  // 8 TiB
 
