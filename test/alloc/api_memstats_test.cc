@@ -20,7 +20,6 @@ void expect_identities(const ashlar_memstats& s) {
   EXPECT_GE(s.total_alloc, s.alloc);
   EXPECT_LE(s.heap_released, s.heap_idle);
   EXPECT_GE(s.sys, s.heap_sys);
-  EXPECT_GE(s.num_ps, 1U);
   ASSERT_LE(s.by_size_count, static_cast<uint64_t>(ASHLAR_MAX_SIZE_CLASSES));
   ASSERT_GT(s.by_size_count, 0U);
   uint64_t live_small = 0;
@@ -46,6 +45,7 @@ void expect_identities_at_rest(const ashlar_memstats& s) {
 TEST(Memstats, identities_hold_at_rest) {
   void* block = ashlar_malloc(100);
   expect_identities_at_rest(stats());
+  EXPECT_GE(stats().num_ps, 1U);
   ashlar_free(block);
   expect_identities_at_rest(stats());
 }
@@ -181,17 +181,16 @@ TEST(Memstats, identities_hold_while_threads_allocate) {
       for (void* block : live) ashlar_free(block);
     });
   }
+  // What was allocated never falls. Frees are not counted but follow from what is live, and objects that are on their
+  // way between a cache and a span while the figures are read pass as live or as free.
   uint64_t mallocs = 0;
-  uint64_t frees = 0;
   uint64_t total = 0;
   for (int i = 0; i < 2000; ++i) {
     const ashlar_memstats s = stats();
     expect_identities(s);
     EXPECT_GE(s.mallocs, mallocs);
-    EXPECT_GE(s.frees, frees);
     EXPECT_GE(s.total_alloc, total);
     mallocs = s.mallocs;
-    frees = s.frees;
     total = s.total_alloc;
     if (::testing::Test::HasFailure()) break;
   }
