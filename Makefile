@@ -70,12 +70,12 @@ cc_aarch64 := aarch64-linux-gnu-gcc
 tools_aarch64 := aarch64-linux-gnu-
 out_release := $(BUILD)
 $(foreach c,debug asan ubsan tsan aarch64,$(eval out_$(c) := $(BUILD)/$(c)))
-opt_release := -g -O2 -DASHLAR_DEBUG_CHECKS=0
+opt_release := -g -O2
 opt_aarch64 := $(opt_release) -fno-gnu-unique
-opt_debug := -g -O0 -DASHLAR_DEBUG_CHECKS=1
-opt_asan := -g -O1 -fno-omit-frame-pointer -fsanitize=address -DASHLAR_DEBUG_CHECKS=1
-opt_ubsan := -g -O1 -fsanitize=undefined -fno-sanitize-recover=all -DASHLAR_DEBUG_CHECKS=1
-opt_tsan := -g -O1 -fsanitize=thread -DASHLAR_DEBUG_CHECKS=0
+opt_debug := -g -O0
+opt_asan := -g -O1 -fno-omit-frame-pointer -fsanitize=address
+opt_ubsan := -g -O1 -fsanitize=undefined -fno-sanitize-recover=all
+opt_tsan := -g -O1 -fsanitize=thread
 
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
@@ -188,7 +188,7 @@ libraries = $(addprefix $(out_$(1))/,libashlar.so libashlar.a libashlar-core.a)
 ## all: the release libraries, build/libashlar.so, libashlar.a and libashlar-core.a (the default)
 all: $(call libraries,release)
 
-## debug: the same with -O0 and internal checks, in build/debug/
+## debug: the same with -O0, in build/debug/
 debug: $(call libraries,debug)
 
 ## asan, ubsan, tsan: the unit tests under a sanitizer, in build/asan/test/ ...

@@ -111,6 +111,7 @@ bool Cache::push(Bin bin, void* object) const noexcept {
   uint64_t* header = &slab->header[bin];
   const uint64_t h = __atomic_load_n(header, __ATOMIC_RELAXED);
   uintptr_t* slot = slab->word(h & kTopMask);
+  if (slot[-1] == reinterpret_cast<uintptr_t>(object)) fatal_pointer("double free", object);
   if ((*slot & kTag) != 0) return false;
   *slot = reinterpret_cast<uintptr_t>(object);
   __atomic_store_n(header, h + 1, __ATOMIC_RELAXED);

@@ -33,7 +33,7 @@ void prepare_fork() {
   mutex.lock();
   percpu_prepare_fork();
   central_lock_all();
-  page_heap.lock();
+  page_heap.lock_for_fork();
 }
 
 void parent_after_fork() {

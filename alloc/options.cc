@@ -135,7 +135,8 @@ consteval Row milliseconds(const char* key, const char* help) {
 constexpr Row kConf[] = {
     flag<&Options::percpu>("percpu", "caches per CPU by rseq; off: caches leased to threads, without rseq"),
     flag<&Options::purge>("purge", "give free memory back to the kernel; off: only malloc_trim and ashlar_purge do"),
-    milliseconds<&Options::purge_delay_ms>("purge_delay", "how long free memory is kept for reuse"),
+    milliseconds<&Options::purge_delay_ms>("purge_delay",
+                                           "memory in use again so soon after a purge raises the amount that is kept"),
     choice<&Options::thp>("thp", "auto|on|off", "huge pages: for growing heaps, for all fresh memory, never"),
     choice<&Options::stats_exit>("stats", "none|exit", "exit: print the memory statistics when the program ends"),
 };

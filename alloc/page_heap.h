@@ -64,7 +64,8 @@ class PageHeap {
   size_t was_inuse_bytes() const noexcept { return __atomic_load_n(&inuse_pages_, __ATOMIC_RELAXED) << kPageLog2; }
 
   PageHeapStats stats() noexcept;
-  void lock() noexcept { mutex_.lock(); }
+  /// For fork: no purge is under way while it is held, since the child could not finish it.
+  void lock_for_fork() noexcept;
   void unlock() noexcept { mutex_.unlock(); }
 
  private:

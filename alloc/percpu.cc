@@ -78,7 +78,7 @@ Slab* new_slab_locked() {
 void count_cpus_locked() {
   counted_cpus = true;
   const os::CpuCount cpus = os::cpu_count();
-  if (rseq_wanted && cpus.bound <= kMaxPs && os::register_rseq_barrier()) {
+  if (rseq_wanted && cpus.bound <= kMaxPs) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
     __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
     // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
@@ -160,7 +160,9 @@ RseqSite guest_site() noexcept {
 constinit const EmptySlab kEmptySlab = make_empty_slab();
 
 void init_percpu() noexcept {
-  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0;
+  // The barrier is registered while the process has one thread: that costs 4 us here, and 12 ms once there are more.
+  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0 &&
+                os::register_rseq_barrier();
   if (rseq_wanted && getauxval(kAuxRseqFeatureSize) >= kRseqMmCid + 4) rseq_p_offset = kRseqMmCid;
   have_exit_key = pthread_key_create(&exit_key, thread_exit) == 0;
 }

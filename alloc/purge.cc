@@ -10,6 +10,8 @@
 //    frees and allocates the same 256 MiB in a loop pays for it once. What then lies idle through a whole
 //    delay is taken off the credit again.
 //  - The highest addresses go first. The lock is not held while the kernel works: the runs are taken out meanwhile.
+#include <sched.h>
+
 #include "alloc/options.h"
 #include "alloc/page_heap.h"
 #include "alloc/trace.h"
@@ -136,6 +138,14 @@ size_t PageHeap::purge_to(size_t keep_pages) noexcept {
                  dirty_pages_ << kPageLog2, purged});
   }
   return purged;
+}
+
+void PageHeap::lock_for_fork() noexcept {
+  // A purge works without the lock, on pages that it took out of the heap: it is let finish, which takes milliseconds.
+  for (mutex_.lock(); purging_; mutex_.lock()) {
+    mutex_.unlock();
+    sched_yield();
+  }
 }
 
 size_t PageHeap::purge(size_t keep_bytes) noexcept {

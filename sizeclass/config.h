@@ -27,7 +27,7 @@ inline constexpr size_t kTableMaxBytes = 1024;
 /// Classes per doubling above 128 bytes. 8 bounds internal waste at 1/9, below the 12.5 % we promise.
 inline constexpr unsigned kStepsPerDoublingLog2 = 3;
 
-/// Objects a span may have: its free bitmap is 8 words, one cache line.
+/// Objects a span may have: its free bitmap is 8 words.
 inline constexpr size_t kMaxSpanObjects = 512;
 
 /// Bytes of free objects that one P may cache per class, bounded by the slot counts below.

@@ -86,6 +86,16 @@ inline bool is_emulated() {
   return emulated;
 }
 
+/// ThreadSanitizer keeps a shadow of all memory that the program touched, and ends a child of a multi-threaded process
+/// that starts a thread.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kUnderTsan = true;
+#elif defined(__has_feature)
+inline constexpr bool kUnderTsan = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kUnderTsan = false;
+#endif
+
 /// How often a stress test does something: `count` times, a twentieth of it where the CPU is emulated, which costs ten
 /// to thirty times the time.
 inline size_t rounds(size_t count) {
