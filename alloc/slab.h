@@ -63,13 +63,13 @@ inline constexpr size_t kMaxSlabWords = size_t{1} << 16;
 /// Bytes of objects that one P's caches may hold beyond their first capacity: this, or a share of the heap in use.
 /// Enough for the bursts of thousands of objects that programs make again and again.
 inline constexpr size_t kGrowthBudgetBytes = size_t{1} << 20;
-inline constexpr size_t kGrowthShare = 4;
+inline constexpr size_t kGrowthShare = 3;
 
 /// Most slots of a grown cache.
 inline constexpr size_t kMaxGrownSlots = size_t{1} << 13;
 
 /// Refills and flushes of a slab between two looks for grown caches that lie idle.
-inline constexpr unsigned kAgingPeriod = 256;
+inline constexpr unsigned kAgingPeriod = 512;
 
 struct SlabShape {
   uint16_t first[kNumCaches];  ///< word index of the first slot
