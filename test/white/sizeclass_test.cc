@@ -13,7 +13,9 @@ TEST(SizeClass, every_size_has_the_smallest_class_that_holds_it) {
     const ClassIndex c = class_of_size(size);
     ASSERT_LT(c, kNumClasses) << size;
     ASSERT_GE(class_bytes(c), size == 0 ? 1 : size);
-    if (c > 0 && size > 0) ASSERT_LT(class_bytes(c - 1), size);
+    if (c > 0 && size > 0) {
+      ASSERT_LT(class_bytes(c - 1), size);
+    }
   }
 }
 
