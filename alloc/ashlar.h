@@ -140,7 +140,9 @@ typedef struct ashlar_memstats {
 /**
  * Fills `*out`. Cost: O(size classes x Ps) under the central locks, no allocation. A figure that
  * moves while it is read is read once, so the identities above always hold; after a program has freed all that
- * it allocated, and no thread allocates meanwhile, mallocs == frees.
+ * it allocated, and no thread allocates meanwhile, mallocs == frees. `frees` is derived (mallocs - live): while
+ * other threads allocate it can be a little off, and even fall between two readings; `mallocs` and `total_alloc` never
+ * fall.
  */
 ASHLAR_API_ void ashlar_read_memstats(ashlar_memstats* out) ASHLAR_NOEXCEPT_;
 

@@ -304,8 +304,8 @@ bool PageHeap::grow(size_t pages) noexcept {
 }
 
 Span* PageHeap::allocate(size_t pages, size_t align_pages, bool* zeroed) noexcept {
-  if (pages >= (size_t{1} << (os::kMaxWindowLog2 - kPageLog2)) || align_pages > pages_ + (size_t{1} << 30))
-    return nullptr;
+  constexpr size_t kMaxPages = size_t{1} << (os::kMaxWindowLog2 - kPageLog2);
+  if (pages >= kMaxPages || align_pages >= kMaxPages) return nullptr;
   MutexGuard guard(mutex_);
   Span* s = new_span();
   if (s == nullptr) return nullptr;

@@ -40,9 +40,9 @@ constinit Slab* slabs = nullptr;
 constinit unsigned num_slabs = 0;
 constinit Slab* lease[kMaxLeases] = {};
 constinit uint64_t lease_taken[kMaxLeases / 64] = {};
-constinit unsigned max_leases = 1;   // until the second thread comes
-constinit unsigned leases_free = 1;  // relaxed hint for guests
-constinit bool counted_cpus = false;
+constinit unsigned max_leases = 1;    // until the second thread comes
+constinit unsigned leases_free = 1;   // relaxed hint for guests
+constinit bool counted_cpus = false;  // likewise: read without the lock to skip it
 constinit bool rseq_wanted = false;
 constinit unsigned rseq_bound = 0;  // Ps that slabtab has; 0: rseq is not active
 constinit uintptr_t rseq_p_offset = kRseqCpuId;
@@ -76,7 +76,6 @@ Slab* new_slab_locked() {
 
 /// The second thread: find out how many Ps there should be.
 void count_cpus_locked() {
-  counted_cpus = true;
   const os::CpuCount cpus = os::cpu_count();
   if (rseq_wanted && cpus.bound <= kMaxPs) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
@@ -86,7 +85,10 @@ void count_cpus_locked() {
   } else {
     max_leases = kMaxLeases;
   }
-  leases_free += max_leases - 1;
+  // Relaxed: whoever acts on these hints takes the lock first. The leases before the flag, so that a thread that sees
+  // the flag is likely to see them.
+  __atomic_store_n(&leases_free, leases_free + max_leases - 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&counted_cpus, true, __ATOMIC_RELAXED);
 }
 
 void thread_exit(void* /*leased*/) {
@@ -178,7 +180,9 @@ Cache current_cache() noexcept {
   // Without the key a thread could not return its lease: only the first one, which lives as long as the process, takes
   // it.
   const bool may_lease = !tls_exited && (have_exit_key || num_slabs == 0);
-  if (may_lease && (__atomic_load_n(&leases_free, __ATOMIC_RELAXED) != 0 || !counted_cpus) && try_lease()) {
+  if (may_lease &&
+      (__atomic_load_n(&leases_free, __ATOMIC_RELAXED) != 0 || !__atomic_load_n(&counted_cpus, __ATOMIC_RELAXED)) &&
+      try_lease()) {
     return {tls_slab, false, {}};
   }
   return guest_cache();
