@@ -16,12 +16,9 @@ uint64_t* header_of(Slab* s, CacheIndex k) {
   return &s->header[s->cache_bin[k]];
 }
 
-/// Half of a cache moves at a time, so that what follows, malloc or free, finds objects or room. Foreign caches are
-/// never allocated from: they empty themselves.
+/// Foreign caches are never allocated from: they empty themselves.
 size_t batch_of(size_t slots, CacheIndex k) {
-  if (k >= kFirstForeignCache) return slots;
-  const size_t half = slots / 2;
-  return half < kMaxBatch ? half : kMaxBatch;
+  return k >= kFirstForeignCache ? slots : batch_of_slots(slots);
 }
 
 void place_cache(Slab* s, CacheIndex k, size_t first, size_t slots) {

@@ -27,9 +27,6 @@ struct alignas(128) Central {
   uint64_t direct_mallocs;  ///< objects handed out past any cache; atomic
 };
 
-/// Objects of one refill or flush, at most.
-inline constexpr size_t kMaxBatch = 128;
-
 /// Takes up to n objects of `bin` into out, highest address first; 0: no memory.
 size_t central_take(Bin bin, void** out, size_t n) noexcept;
 

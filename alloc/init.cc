@@ -57,19 +57,22 @@ void child_after_fork() {
 }  // namespace
 
 bool init_slow() noexcept {
-  MutexGuard guard(mutex);
-  if (initialised) return true;
   InitTrace t{};
-  t.begin_us = os::now_us();
-  read_options(environ, os::is_secure());
-  t.options_us = os::now_us();
-  t.classes_us = os::now_us();  // the tables are computed by the compiler: nothing to do, and the trace shows it
-  if (!page_heap.init()) return false;
-  t.map_us = os::now_us();
-  init_percpu();
-  t.ps_us = os::now_us();
+  {
+    MutexGuard guard(mutex);
+    if (initialised) return true;
+    t.begin_us = os::now_us();
+    read_options(environ, os::is_secure());
+    t.options_us = os::now_us();
+    t.classes_us = os::now_us();  // the tables are computed by the compiler: nothing to do, and the trace shows it
+    if (!page_heap.init()) return false;
+    t.map_us = os::now_us();
+    init_percpu();
+    t.ps_us = os::now_us();
+    __atomic_store_n(&initialised, true, __ATOMIC_RELEASE);
+  }
+  // Outside of the lock, and initialised: glibc allocates here where a program has more than 48 handlers.
   pthread_atfork(prepare_fork, parent_after_fork, child_after_fork);
-  __atomic_store_n(&initialised, true, __ATOMIC_RELEASE);
   if (options.inittrace) trace_init(t);
   return true;
 }

@@ -101,7 +101,9 @@ size_t usable_of(const void* p, uint64_t entry) {
     return s->pages * kPageBytes;
   }
   const ClassIndex c = class_of_bin(bin);
-  if (object_index(c, address - s->start) * class_bytes(c) != address - s->start) fatal_pointer("interior pointer", p);
+  const size_t offset = address - s->start;
+  const unsigned index = object_index(c, offset);
+  if (index * class_bytes(c) != offset || index >= s->objects) fatal_pointer("interior pointer", p);
   return class_bytes(c);
 }
 

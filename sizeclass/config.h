@@ -35,6 +35,9 @@ inline constexpr size_t kCacheBytesPerClass = 8192;
 inline constexpr size_t kMaxCacheSlots = 128;
 inline constexpr size_t kMinCacheSlots = 2;
 
+/// Objects that one refill or flush moves, at most: bounds the time under a central list's lock.
+inline constexpr size_t kMaxBatch = 128;
+
 /// Classes below one cache line: where two objects of a line could go to two Ps (passive false sharing).
 inline constexpr size_t kLineBytes = 64;
 inline constexpr unsigned kSubLineClasses = 3;

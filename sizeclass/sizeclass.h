@@ -74,6 +74,12 @@ constexpr size_t compute_cache_slots(size_t bytes) {
   return n < kMinCacheSlots ? kMinCacheSlots : n;
 }
 
+/// Objects that one refill or flush moves: half the slots, so that what follows, malloc or free, finds objects or room.
+constexpr size_t batch_of_slots(size_t slots) {
+  const size_t half = slots / 2;
+  return half < kMaxBatch ? half : kMaxBatch;
+}
+
 struct ClassInfo {
   uint32_t bytes;         ///< object size
   uint32_t reciprocal;    ///< ceil(2^32 / bytes): offset / bytes == offset * reciprocal >> 32 within a span
@@ -95,7 +101,7 @@ consteval ClassTable make_class_table() {
     const size_t slots = compute_cache_slots(bytes);
     t.info[c] = {static_cast<uint32_t>(bytes), static_cast<uint32_t>(((uint64_t{1} << 32) + bytes - 1) / bytes),
                  static_cast<uint16_t>(pages), static_cast<uint16_t>(pages * kPageBytes / bytes),
-                 static_cast<uint16_t>(slots), static_cast<uint16_t>(slots / 2)};
+                 static_cast<uint16_t>(slots), static_cast<uint16_t>(batch_of_slots(slots))};
   }
   return t;
 }

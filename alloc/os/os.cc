@@ -29,14 +29,22 @@ constexpr size_t kWindowAlign = size_t{4} << 20;
 enum Verdict : unsigned char { kUnknown, kWorks, kRemap };
 constinit Verdict verdict = kUnknown;  // on MADV_DONTNEED
 
-constinit unsigned fail_countdown = 0;  // test seam; relaxed: tests set it while one thread allocates
+// Test seam; relaxed: tests set it while one thread allocates.
+constinit unsigned fail_countdown = 0;  // calls until failures begin, the first failing one included
+constinit unsigned fail_count = 0;      // failures to come
 
 bool injected_failure() {
   const unsigned n = __atomic_load_n(&fail_countdown, __ATOMIC_RELAXED);
   if (n == 0) [[likely]]
     return false;
-  __atomic_store_n(&fail_countdown, n - 1, __ATOMIC_RELAXED);
-  return n == 1;
+  if (n > 1) {
+    __atomic_store_n(&fail_countdown, n - 1, __ATOMIC_RELAXED);
+    return false;
+  }
+  const unsigned left = __atomic_load_n(&fail_count, __ATOMIC_RELAXED) - 1;
+  __atomic_store_n(&fail_count, left, __ATOMIC_RELAXED);
+  if (left == 0) __atomic_store_n(&fail_countdown, 0, __ATOMIC_RELAXED);
+  return true;
 }
 
 uintptr_t raw_mmap(uintptr_t addr, size_t bytes, int prot, int flags) {
@@ -192,7 +200,8 @@ void rseq_barrier() noexcept {
   syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0);
 }
 
-void fail_after(unsigned calls) noexcept {
+void fail_after(unsigned calls, unsigned count) noexcept {
+  __atomic_store_n(&fail_count, count, __ATOMIC_RELAXED);
   __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED);
 }
 

@@ -84,7 +84,8 @@ CpuCount cpu_count() noexcept;
 bool register_rseq_barrier() noexcept;
 void rseq_barrier() noexcept;
 
-/// Test seam: the n-th call from now on of any function above that asks for or advises memory fails; 0 switches it off.
-void fail_after(unsigned calls) noexcept;
+/// Test seam: of the calls from now on that ask for or advise memory, the n-th (`calls`) and those after it fail,
+/// `count` in all; 0 calls switches it off.
+void fail_after(unsigned calls, unsigned count = 1) noexcept;
 
 }  // namespace ashlar::os
