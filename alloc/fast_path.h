@@ -5,7 +5,7 @@
 // Owns: the two functions. A thread that leases a P finds its slab in tls_slab and works on it with plain loads and
 // stores: nobody else does. Any other thread, before initialisation too, finds the shared empty slab there, whose
 // caches are all empty and full, and so leaves for the slow path without a test of its own. Null, foreign pointers and
-// large blocks leave the same way. Budget: 16 and 20 instructions on x86-64 (test/golden holds the count of a pair).
+// large blocks leave the same way. Budget: 17 and 22 instructions on x86-64 (test/golden holds the count of a pair).
 #pragma once
 
 #include "alloc/alloc.h"
@@ -19,6 +19,11 @@ extern __thread Slab* tls_slab __attribute__((tls_model("initial-exec"), visibil
 
 [[gnu::noinline]] void* allocate_slow(size_t size) noexcept;
 [[gnu::noinline]] void deallocate_slow(void* block) noexcept;
+
+/// The stores before it come before those behind it, in the program's order; for this thread's signal handlers only.
+inline void keep_order() {
+  asm volatile("" ::: "memory");
+}
 
 inline void* fast_allocate(size_t size) noexcept {
   if (size <= kTableMaxBytes) [[likely]] {
@@ -47,8 +52,13 @@ inline void fast_deallocate(void* block) noexcept {
     uintptr_t* slot = slab->word(h & kTopMask);
     // The block on top of the cache, once more: the double free that happens most, seen at once for two instructions.
     if ((*slot & kTag) == 0 && slot[-1] != reinterpret_cast<uintptr_t>(block)) [[likely]] {
-      *slot = reinterpret_cast<uintptr_t>(block);
+      // First the slot, then the header: a handler that interrupts us and does not return leaves no stale pointer under
+      // `top`. The same store again, last, lets the next malloc's load find it: 2.2 ns a pair instead of 3.6 (README).
+      __atomic_store_n(slot, reinterpret_cast<uintptr_t>(block), __ATOMIC_RELAXED);
+      keep_order();
       __atomic_store_n(header, h + 1, __ATOMIC_RELAXED);
+      keep_order();
+      __atomic_store_n(slot, reinterpret_cast<uintptr_t>(block), __ATOMIC_RELAXED);
       return;
     }
   }
