@@ -35,13 +35,17 @@ size_t slots_of(const Slab* s, CacheIndex k) {
   return s->limit[k] - s->first[k];
 }
 
-/// Doubles the empty cache k of a leased slab, if the budget and the extension allow.
+constinit size_t grown_all = 0;  // relaxed counter: grown_bytes of all slabs
+
+/// Doubles the empty cache k of a leased slab, if the budgets and the extension allow.
 void grow_cache(Slab* s, CacheIndex k) {
   const size_t slots = slots_of(s, k);
   const size_t more_bytes = slots * class_bytes(class_of_cache(k));
   const size_t share = page_heap.was_inuse_bytes() / kGrowthShare;
   const size_t budget = share > kGrowthBudgetBytes ? share : kGrowthBudgetBytes;
+  const size_t budget_all = share > kGrowthBudgetAllBytes ? share : kGrowthBudgetAllBytes;
   if (s->grown_bytes + more_bytes > budget || 2 * slots > kMaxGrownSlots) return;
+  if (__atomic_load_n(&grown_all, __ATOMIC_RELAXED) + more_bytes > budget_all) return;
   if (s->place_slots[k] < 2 * slots) {
     const size_t need = 2 * slots + 2;
     if (s->extension_next + need > kMaxSlabWords) return;
@@ -51,12 +55,23 @@ void grow_cache(Slab* s, CacheIndex k) {
   }
   place_cache(s, k, s->place[k], 2 * slots);
   s->grown_bytes += static_cast<uint32_t>(more_bytes);
+  __atomic_fetch_add(&grown_all, more_bytes, __ATOMIC_RELAXED);
 }
+
+}  // namespace
+
+void forget_growth(const Slab* s) noexcept {
+  __atomic_fetch_sub(&grown_all, s->grown_bytes, __ATOMIC_RELAXED);
+}
+
+namespace {
 
 /// Puts the empty cache k back to its first place.
 void shrink_cache(Slab* s, CacheIndex k) {
   if (s->first[k] == kSlabShape.first[k]) return;
-  s->grown_bytes -= static_cast<uint32_t>((slots_of(s, k) - cache_slots(k)) * class_bytes(class_of_cache(k)));
+  const size_t less_bytes = (slots_of(s, k) - cache_slots(k)) * class_bytes(class_of_cache(k));
+  s->grown_bytes -= static_cast<uint32_t>(less_bytes);
+  __atomic_fetch_sub(&grown_all, less_bytes, __ATOMIC_RELAXED);
   place_cache(s, k, kSlabShape.first[k], cache_slots(k));
 }
 
@@ -131,8 +146,8 @@ bool Cache::refill(CacheIndex k) const noexcept {
     fatal_pointer("free of a misaligned pointer", reinterpret_cast<void*>(*slab->word((h & kTopMask) - 1)));
   }
   if (++slab->age >= kAgingPeriod) age_caches(*this);
-  if (slab->flushed[k]) {  // what went away is wanted again
-    slab->flushed[k] = false;
+  if (slab->flushes[k] != 0) {  // what went away is wanted again
+    slab->flushes[k] = 0;
     grow_cache(slab, k);
   }
   h = *header;
@@ -155,16 +170,21 @@ void Cache::flush(CacheIndex k) const noexcept {
   const size_t cached = (h & kTopMask) - slab->first[k];
   size_t n = batch_of(slots_of(slab, k), k);
   if (n > cached) n = cached;
-  slab->flushed[k] = true;
   ++slab->age;
+  if (slab->flushes[k] < kManyFlushes) {
+    ++slab->flushes[k];
+  } else if (slab->first[k] != kSlabShape.first[k]) {
+    n = cached;
+  }
   // First the header: the objects are the central list's from here on, also for a signal handler that allocates.
   __atomic_store_n(header, h - n, __ATOMIC_RELAXED);
   central_give(c, reinterpret_cast<void**>(slab->word((h & kTopMask) - n)), n);
+  if (n == cached) shrink_cache(slab, k);
 }
 
 void Cache::drain(CacheIndex k) const noexcept {
   while ((*header_of(slab, k) & kTopMask) != slab->first[k]) flush(k);
-  slab->flushed[k] = false;
+  slab->flushes[k] = 0;
 }
 
 void Cache::drain_all() const noexcept {

@@ -37,14 +37,14 @@ void prepare_fork() {
 }
 
 void parent_after_fork() {
-  page_heap.unlock();
+  page_heap.unlock_after_fork(false);
   central_unlock_all();
   percpu_parent_after_fork();
   mutex.unlock();
 }
 
 void child_after_fork() {
-  page_heap.unlock();
+  page_heap.unlock_after_fork(true);
   central_unlock_all();
   percpu_child_after_fork();
   mutex.unlock();

@@ -135,8 +135,9 @@ consteval Row milliseconds(const char* key, const char* help) {
 constexpr Row kConf[] = {
     flag<&Options::percpu>("percpu", "caches per CPU by rseq; off: caches leased to threads, without rseq"),
     flag<&Options::purge>("purge", "give free memory back to the kernel; off: only malloc_trim and ashlar_purge do"),
-    milliseconds<&Options::purge_delay_ms>("purge_delay",
-                                           "memory in use again so soon after a purge raises the amount that is kept"),
+    flag<&Options::purge_thread>("purge_thread",
+                                 "in programs with threads, a thread of ours purges while they are idle"),
+    milliseconds<&Options::purge_delay_ms>("purge_delay", "memory idle for so long is given back"),
     choice<&Options::thp>("thp", "auto|on|off", "huge pages: for growing heaps, for all fresh memory, never"),
     choice<&Options::stats_exit>("stats", "none|exit", "exit: print the memory statistics when the program ends"),
 };

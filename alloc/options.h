@@ -17,6 +17,7 @@ struct Options {
   // ASHLAR_CONF
   bool percpu = true;
   bool purge = true;
+  bool purge_thread = true;
   uint32_t purge_delay_ms = 1000;
   Thp thp = kAuto;
   bool stats_exit = false;

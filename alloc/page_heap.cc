@@ -22,12 +22,15 @@ constexpr size_t kFirstHeapBytes = size_t{1} << 20;
 // nothing.
 constexpr size_t kMinGrowPages = (size_t{1} << 20) >> kPageLog2;
 constexpr size_t kMaxGrowPages = (size_t{64} << 20) >> kPageLog2;
-constexpr size_t kHugeBytes = size_t{2} << 20;
 // Measured on node (a heap of some 60 MiB): asked for from 16 MiB on, huge pages cost 20 MiB more memory and doubled
 // its system time.
 constexpr size_t kSmallHeapBytes = size_t{256} << 20;
 constexpr size_t kMapStepBytes = size_t{64} << 10;
 constexpr size_t kMetaStepBytes = size_t{128} << 10;
+constexpr size_t kRecordChunkBytes = size_t{128} << 10;  // records of 8 MiB of small spans
+constexpr size_t kIdleRecordBytes = size_t{1} << 20;     // records that no span uses: purged beyond, by some
+constexpr unsigned kIdleRecordCalls = 64;                // system calls of 1 us each
+constexpr size_t kFirstRecordBytes = size_t{12} << 10;   // of first_metadata
 
 // Metadata of a small process lives in the library's own zero pages: no mapping of its own.
 constinit Superblock first_super = {};
@@ -95,6 +98,7 @@ bool PageHeap::init() noexcept {
   map_bytes_ = kFirstMapBytes;
   meta_next_ = first_metadata;
   meta_left_ = sizeof first_metadata;
+  records_.add(metadata_locked(kFirstRecordBytes), kFirstRecordBytes, 4096, false);
   superblocks[0] = &first_super;
   pages_ = kFirstHeapBytes >> kPageLog2;
   mark_free(0, pages_);
@@ -109,9 +113,10 @@ void* PageHeap::metadata_locked(size_t bytes) noexcept {
     const size_t step = bytes > kMetaStepBytes ? bytes : kMetaStepBytes;
     void* fresh = os::map((step + os_page_bytes_ - 1) & ~(os_page_bytes_ - 1));
     if (fresh == nullptr) return nullptr;
+    meta_bytes_ += step;
+    if (bytes == step) return fresh;  // fills its mapping: what is left of the last one stays for others
     meta_next_ = static_cast<char*>(fresh);
     meta_left_ = step;
-    meta_bytes_ += step;
   }
   void* p = meta_next_;
   meta_next_ += bytes;
@@ -125,22 +130,16 @@ void* PageHeap::metadata(size_t bytes) noexcept {
 }
 
 Span* PageHeap::new_span() noexcept {
-  Span* s = free_spans_;
-  if (s != nullptr) {
-    free_spans_ = s->next;
-  } else {
-    s = static_cast<Span*>(metadata_locked(sizeof(Span)));
-    if (s == nullptr) return nullptr;
-    ++spans_total_;
-  }
-  ++spans_inuse_;
-  return s;
+  if (Span* s = records_.take()) return s;
+  void* chunk = metadata_locked(kRecordChunkBytes);
+  if (chunk == nullptr) return nullptr;
+  records_.add(chunk, kRecordChunkBytes, os_page_bytes_, true);
+  return records_.take();
 }
 
 void PageHeap::delete_span(Span* s) noexcept {
-  s->next = free_spans_;
-  free_spans_ = s;
-  --spans_inuse_;
+  records_.give(s);
+  if (records_.idle_pages() * os_page_bytes_ > kIdleRecordBytes) records_.purge(kIdleRecordCalls);
 }
 
 /// Sets the bits of pages that were not free.
@@ -160,7 +159,7 @@ void PageHeap::put(size_t first, size_t pages, bool clean) noexcept {
   mark_free(first, pages);
   if (clean) return;
   for_words(first, pages, [](size_t s, size_t w, uint64_t mask) { superblocks[s]->dirty[w] |= mask; });
-  dirty_pages_ += pages;
+  __atomic_store_n(&dirty_pages_, dirty_pages_ + pages, __ATOMIC_RELAXED);
 }
 
 /// Takes free pages; returns how many of them were dirty.
@@ -175,7 +174,7 @@ size_t PageHeap::take(size_t first, size_t pages) noexcept {
   });
   free_pages_ -= pages;
   __atomic_store_n(&inuse_pages_, pages_ - free_pages_, __ATOMIC_RELAXED);
-  dirty_pages_ -= dirty;
+  __atomic_store_n(&dirty_pages_, dirty_pages_ - dirty, __ATOMIC_RELAXED);
   if (dirty_pages_ < low_dirty_) low_dirty_ = dirty_pages_;
   return dirty;
 }
@@ -262,6 +261,13 @@ bool PageHeap::open_map(size_t pages) noexcept {
   return true;
 }
 
+/// Whether the kernel was asked for huge pages there.
+bool PageHeap::is_staged_huge(size_t page) const noexcept {
+  const size_t bytes = (page + 1) << kPageLog2;
+  if (options.thp == Options::kOff || bytes > advised_bytes_) return false;
+  return options.thp == Options::kOn || bytes > huge_from_bytes_;
+}
+
 /// Tells the kernel about huge pages in what was opened: none while the heap is small, since one small block must not
 /// cost 2 MiB; all that is opened later, once the heap is large enough that the last, half-used huge page is little of
 /// it.
@@ -270,6 +276,7 @@ void PageHeap::stage_huge_pages() noexcept {
   if (open <= advised_bytes_) return;
   const bool huge = options.thp == Options::kOn || (options.thp == Options::kAuto && open > kSmallHeapBytes);
   os::advise_huge(window_.base + advised_bytes_, open - advised_bytes_, huge);
+  if (!huge) huge_from_bytes_ = open;
   advised_bytes_ = open;
 }
 
@@ -373,8 +380,8 @@ PageHeapStats PageHeap::stats() noexcept {
   s.dirty_bytes = dirty_pages_ << kPageLog2;
   s.metadata_bytes = meta_bytes_ + sizeof first_metadata;
   s.map_bytes = map_bytes_;
-  s.spans_inuse = spans_inuse_;
-  s.spans_total = spans_total_;
+  s.spans_inuse = records_.in_use();
+  s.spans_total = records_.total();
   s.purge_cycles = purge_cycles_;
   s.purged_bytes = purged_pages_ << kPageLog2;
   return s;

@@ -13,8 +13,11 @@
 #include "alloc/base/futex.h"
 #include "alloc/os/os.h"
 #include "alloc/page_map.h"
+#include "alloc/span_records.h"
 
 namespace ashlar {
+
+inline constexpr size_t kHugeBytes = size_t{2} << 20;
 
 inline constexpr size_t kSuperWords = 64;
 inline constexpr size_t kSuperPages = kSuperWords * 64;
@@ -57,8 +60,20 @@ class PageHeap {
   /// Gives memory back until at most `keep_bytes` of free pages are dirty; returns the bytes given back.
   size_t purge(size_t keep_bytes) noexcept;
 
+  /// One look of the helper thread (helper.h): gives back what lay idle for a whole purge_delay.
+  /// `freed_pages`: of the dirty pages, those that the helper itself has just freed: they count as idle.
+  /// `kDone`: nothing is left to come back for; the helper ends, and the heap knows.
+  enum class Look : uint8_t { kDone, kWait, kMore };
+  Look look_for_idle(size_t freed_pages) noexcept;
+
+  /// The helper that was asked for could not be started; false: nor will it ever.
+  void helper_failed(bool for_good) noexcept;
+
   /// Zeroed memory for metadata, never given back; 64-byte aligned. Null when memory is out.
   void* metadata(size_t bytes) noexcept;
+
+  /// Dirty free pages; racy, for policies.
+  size_t was_dirty_pages() const noexcept { return __atomic_load_n(&dirty_pages_, __ATOMIC_RELAXED); }
 
   /// Bytes of pages in use; racy, for policies.
   size_t was_inuse_bytes() const noexcept { return __atomic_load_n(&inuse_pages_, __ATOMIC_RELAXED) << kPageLog2; }
@@ -66,13 +81,14 @@ class PageHeap {
   PageHeapStats stats() noexcept;
   /// For fork: no purge is under way while it is held, since the child could not finish it.
   void lock_for_fork() noexcept;
-  void unlock() noexcept { mutex_.unlock(); }
+  void unlock_after_fork(bool child) noexcept;
 
  private:
   static constexpr size_t kNoPage = ~size_t{0};
 
   struct Run {
     size_t first, pages;
+    size_t dirty;  ///< of the pages
   };
 
   uintptr_t address(size_t page) const { return window_.base + (page << kPageLog2); }
@@ -98,32 +114,40 @@ class PageHeap {
   void note_clean_use(size_t clean_pages) noexcept;
   void roll_window(uint64_t now_ms) noexcept;
   void enforce_budget_after_free() noexcept;
-  size_t purge_to(size_t keep_pages) noexcept;
+  size_t purge_to(size_t keep_pages, size_t max_runs = ~size_t{0}) noexcept;
+  void let_purge_end() noexcept;
+  void widen_to_huge_page(Run* run) const noexcept;
+  bool is_staged_huge(size_t page) const noexcept;
+  void purge_map(size_t first, size_t pages) noexcept;
   size_t collect_dirty(Run* runs, size_t max_runs, size_t want_pages) noexcept;
 
   Mutex mutex_;
   os::Window window_;
-  size_t pages_ = 0;          ///< pages of the window that are open
-  size_t map_bytes_ = 0;      ///< bytes of the page map that are open
-  size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
+  size_t pages_ = 0;            ///< pages of the window that are open
+  size_t map_bytes_ = 0;        ///< bytes of the page map that are open
+  size_t advised_bytes_ = 0;    ///< of the window, from its base: the part that the kernel was told about huge pages
+  size_t huge_from_bytes_ = 0;  ///< of the window: from there on, huge pages were asked for
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;
   size_t dirty_pages_ = 0;  ///< of free_pages_
   size_t inuse_pages_ = 0;  ///< pages_ - free_pages_
-  Span* free_spans_ = nullptr;
+  SpanRecords records_;
   char* meta_next_ = nullptr;
   size_t meta_left_ = 0;
   uint64_t meta_bytes_ = 0;
-  uint64_t spans_inuse_ = 0, spans_total_ = 0;
 
   // purge.cc
   bool purging_ = false;
   size_t reuse_credit_ = 0;     ///< pages that came back into use soon after a purge: do not purge these
   size_t low_dirty_ = 0;        ///< least dirty_pages_ since window_start_ms_: memory that was idle all that time
+  size_t low_before_ = 0;       ///< the same for the window before (kept by the helper)
   size_t recently_purged_ = 0;  ///< pages purged since window_start_ms_, less those in use again
   uint64_t window_start_ms_ = 0;
   uint64_t purge_cycles_ = 0, purged_pages_ = 0;
+  bool fork_waits_ = false;    ///< atomic: a purge shall end with the batch that it is at
+  bool helper_ = false;        ///< the helper runs, or was asked for: frees leave the purge to it
+  bool helper_never_ = false;  ///< it cannot be had in this process
 };
 
 [[gnu::visibility("hidden")]] extern PageHeap page_heap;

@@ -206,12 +206,38 @@ void count_caches(CacheCounts* out) noexcept {
 
 namespace {
 
-void stop_ps() {
+/// Whether the slab was used since the last call for it.
+bool was_used(Slab* s) {
+  uint64_t sum = 0;
+  for (const uint64_t& h : s->header) sum = sum * 31 + __atomic_load_n(&h, __ATOMIC_RELAXED);
+  const bool used = sum != s->look;
+  s->look = sum;
+  return used;
+}
+
+bool holds_objects(const Slab* s) {
+  for (CacheIndex k = 0; k < kNumCaches; ++k) {
+    if ((__atomic_load_n(&s->header[s->cache_bin[k]], __ATOMIC_RELAXED) & kTopMask) != s->first[k]) return true;
+  }
+  return false;
+}
+
+/// Stops the Ps that have a slab and for whose slab `choose` holds; false: none.
+template <typename F>
+bool stop_ps(F choose) {
+  bool any = false;
   for (unsigned p = 0; p < rseq_bound; ++p) {
     stopped[p] = slabtab[p];
-    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+    if (stopped[p] == empty_slab()) continue;
+    if (!choose(stopped[p])) {
+      stopped[p] = empty_slab();
+      continue;
+    }
+    any = true;
+    __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
   }
-  os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+  if (any) os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+  return any;
 }
 
 void restart_ps() {
@@ -224,13 +250,11 @@ void drain_slab(Slab* s) {
   Cache{s, false, {}}.drain_all();
 }
 
-}  // namespace
-
-void drain_caches() noexcept {
-  if (tls_slab->real) drain_slab(tls_slab);
+/// Empties the slabs that stand still, or can be made to, and for which `choose` holds.
+template <typename F>
+void drain_slabs(F choose) {
   MutexGuard guard(mutex);
-  if (rseq_bound != 0) {
-    stop_ps();
+  if (stop_ps(choose)) {
     for (unsigned p = 0; p < rseq_bound; ++p) {
       if (stopped[p] != empty_slab()) drain_slab(stopped[p]);
     }
@@ -238,28 +262,53 @@ void drain_caches() noexcept {
   }
   // Leases that nobody holds: their caches are as good as ours.
   for (unsigned i = 0; i < max_leases; ++i) {
-    if (lease[i] != nullptr && (lease_taken[i / 64] >> (i % 64) & 1) == 0) drain_slab(lease[i]);
+    const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
+    if (lease[i] != nullptr && !taken && choose(lease[i])) drain_slab(lease[i]);
   }
+}
+
+bool every_slab(const Slab* /*s*/) {
+  return true;
+}
+
+bool idle_slab(Slab* s) {
+  return !was_used(s) && holds_objects(s);
+}
+
+}  // namespace
+
+bool thread_is_ending() noexcept {
+  return tls_exited;
+}
+
+void drain_caches() noexcept {
+  if (tls_slab->real) drain_slab(tls_slab);
+  drain_slabs(every_slab);
+}
+
+void drain_idle_caches() noexcept {
+  drain_slabs(idle_slab);
 }
 
 void percpu_prepare_fork() noexcept {
   mutex.lock();
-  if (rseq_bound != 0) stop_ps();
+  stop_ps(every_slab);
 }
 
 void percpu_parent_after_fork() noexcept {
-  if (rseq_bound != 0) restart_ps();
+  restart_ps();
   mutex.unlock();
 }
 
 void percpu_child_after_fork() noexcept {
-  if (rseq_bound != 0) restart_ps();
+  restart_ps();
   // Slabs that other threads leased may have been copied in the middle of an update: what they cached is lost to the
   // child. They stay in the list of all slabs, so that statistics go on counting it as cached; new leases get new
   // slabs.
   for (unsigned i = 0; i < max_leases; ++i) {
     const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
     if (!taken || lease[i] == tls_slab) continue;
+    forget_growth(lease[i]);
     lease[i] = nullptr;
     lease_taken[i / 64] &= ~(uint64_t{1} << (i % 64));
     ++leases_free;

@@ -74,6 +74,12 @@ struct CacheCounts {
 };
 void count_caches(CacheCounts* out) noexcept;
 
+/// True once the calling thread has given its lease back for good: it is about to end.
+bool thread_is_ending() noexcept;
+
+/// Empties the caches of Ps and of free leases that nobody used since the last call.
+void drain_idle_caches() noexcept;
+
 /// Empties the caches that can be: the calling thread's, and with rseq those of all Ps.
 void drain_caches() noexcept;
 

@@ -42,10 +42,11 @@ struct alignas(64) Slab {
   uint16_t place[kNumCaches];        ///< cache -> its place in the extension, once it has grown
   uint16_t place_slots[kNumCaches];  ///< cache -> slots of that place
   uint64_t seen[kNumCaches];         ///< cache -> its header at the last aging
-  bool flushed[kNumCaches];          ///< cache -> flushed since its last refill
+  uint8_t flushes[kNumCaches];       ///< cache -> flushes since its last refill, up to kManyFlushes
   uint32_t extension_next;           ///< word index of the free part of the extension
   uint32_t grown_bytes;              ///< bytes of objects that caches may hold beyond their first capacity
   uint32_t age;                      ///< refills and flushes since the last aging
+  uint64_t look;                     ///< digest of the headers when the helper last looked
   Slab* next;                        ///< in the list of all slabs
 
   /// The word at index i of the whole slab, slots included.
@@ -67,6 +68,13 @@ inline constexpr size_t kGrowthShare = 3;
 
 /// Most slots of a grown cache.
 inline constexpr size_t kMaxGrownSlots = size_t{1} << 13;
+
+/// Bytes of objects that the caches of all slabs together may hold beyond their first capacities, or the share above.
+inline constexpr size_t kGrowthBudgetAllBytes = size_t{4} << 20;
+
+/// A grown cache that was flushed so often without a refill goes back to its first capacity: the program gives up more
+/// than any cache holds, and may go idle next with whatever spans the cached objects are in.
+inline constexpr unsigned kManyFlushes = 250;
 
 /// Refills and flushes of a slab between two looks for grown caches that lie idle.
 inline constexpr unsigned kAgingPeriod = 512;
@@ -110,6 +118,9 @@ static_assert(sizeof(EmptySlab) >= (kEmptyDead + 1) * 8);
 constexpr Slab* empty_slab() {
   return const_cast<EmptySlab*>(&kEmptySlab);
 }
+
+/// The slab is lost, as in the child of a fork: what its caches grew by no longer counts.
+void forget_growth(const Slab* s) noexcept;
 
 /// Makes zeroed memory an empty cache of home group `home`.
 void init_slab(Slab* s, unsigned index, unsigned home) noexcept;

@@ -9,6 +9,7 @@
 #include "alloc/central.h"
 #include "alloc/diagnose.h"
 #include "alloc/fast_path.h"
+#include "alloc/helper.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
 #include "alloc/page_heap.h"
@@ -135,6 +136,7 @@ void deallocate_slow(void* block) noexcept {
   } else {
     deallocate_small(block, entry_bin(entry));
   }
+  serve_helper(__builtin_return_address(0));
   errno = saved_errno;
 }
 

@@ -3,7 +3,7 @@
 // span.h - a run of pages (Go's mspan): cut into objects of one class, or holding one large block.
 //
 // Owns: the record, out of line: nothing of it lies among the blocks, so that an overflow cannot reach it.
-// Records are never given back to the kernel, only reused as records, so that a stale pointer to one still points to a
+// Records lie in blocks that are never unmapped (span_records.h), so that a stale pointer to one still points to a
 // record.
 #pragma once
 
@@ -22,6 +22,7 @@ struct alignas(64) Span {
   uint8_t bin;
   uint8_t bucket;                            ///< small: occupancy bucket that it is listed in; kNotListed otherwise
   bool moved;                                ///< large: its mapping came by mremap, so that it is a map of its own
+  uint16_t record_index;                     ///< of this record in its block (span_records.h); never changes
   uint64_t free_bits[kMaxSpanObjects / 64];  ///< small: one bit an object, 1 = free; and 1 beyond the last object.
                                              ///< Guarded by the central lock
 

@@ -130,6 +130,13 @@ uint64_t now_ms_coarse() noexcept {
   return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1000000;
 }
 
+void sleep_ms(uint32_t ms) noexcept {
+  timespec t{};
+  t.tv_sec = ms / 1000;
+  t.tv_nsec = static_cast<long>(ms % 1000) * 1000000;
+  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, nullptr);
+}
+
 bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table_ratio_log2) noexcept {
   if (!kThreadSanitizer && choose_window(w, map_bytes, heap_bytes, table_ratio_log2)) return true;
   return reserve_window(w, map_bytes, heap_bytes, table_ratio_log2);
