@@ -39,6 +39,7 @@ constinit size_t grown_all = 0;  // relaxed counter: grown_bytes of all slabs
 
 /// Doubles the empty cache k of a leased slab, if the budgets and the extension allow.
 void grow_cache(Slab* s, CacheIndex k) {
+  if (s->small) return;
   const size_t slots = slots_of(s, k);
   const size_t more_bytes = slots * class_bytes(class_of_cache(k));
   const size_t share = page_heap.was_inuse_bytes() / kGrowthShare;
@@ -69,10 +70,10 @@ namespace {
 /// Puts the empty cache k back to its first place.
 void shrink_cache(Slab* s, CacheIndex k) {
   if (s->first[k] == kSlabShape.first[k]) return;
-  const size_t less_bytes = (slots_of(s, k) - cache_slots(k)) * class_bytes(class_of_cache(k));
+  const size_t less_bytes = (slots_of(s, k) - first_slots(s, k)) * class_bytes(class_of_cache(k));
   s->grown_bytes -= static_cast<uint32_t>(less_bytes);
   __atomic_fetch_sub(&grown_all, less_bytes, __ATOMIC_RELAXED);
-  place_cache(s, k, kSlabShape.first[k], cache_slots(k));
+  place_cache(s, k, kSlabShape.first[k], first_slots(s, k));
 }
 
 /// Empties grown caches of a leased slab that nobody has used since the last call: the bursts that they grew for are
@@ -94,7 +95,8 @@ void age_caches(const Cache& cache) {
 
 }  // namespace
 
-void init_slab(Slab* s, unsigned index, unsigned home) noexcept {
+void init_slab(Slab* s, unsigned index, unsigned home, bool small) noexcept {
+  s->small = small;
   s->index = static_cast<uint16_t>(index);
   s->home = static_cast<uint8_t>(home);
   s->real = true;
@@ -105,7 +107,7 @@ void init_slab(Slab* s, unsigned index, unsigned home) noexcept {
   for (size_t i = 0; i < kTableEntries; ++i) {
     s->small_bin[i] = static_cast<uint8_t>(bin_of_class(class_of_size(i << kMinAlignLog2), home));
   }
-  for (CacheIndex k = 0; k < kNumCaches; ++k) place_cache(s, k, kSlabShape.first[k], cache_slots(k));
+  for (CacheIndex k = 0; k < kNumCaches; ++k) place_cache(s, k, kSlabShape.first[k], first_slots(s, k));
   s->extension_next = kSlabShape.words;
 }
 

@@ -15,10 +15,12 @@
 #include "alloc/page_heap.h"
 #include "alloc/percpu.h"
 
-// Both are missing in older versions of glibc. _dl_find_object (2.35) takes no lock.
+// The first two are missing in older versions of glibc. _dl_find_object (2.35, in libc) takes no lock.
+// __tls_get_addr is a function of the dynamic loader.
 extern "C" {
 #pragma weak __libc_single_threaded
 [[gnu::weak]] int _dl_find_object(void* pc, struct dl_find_object* result) noexcept;
+[[gnu::weak]] void* __tls_get_addr(void* index);
 }
 
 namespace ashlar {
@@ -35,16 +37,20 @@ constexpr size_t kLargeStackBytes = size_t{2} << 20;
 constexpr uint32_t kMoreMs = 10;
 constexpr uint32_t kMinLookMs = 5;
 
-/// Whether `pc` may be code of glibc, which may call us with its locks held. Where nobody can tell: yes.
-bool is_in_libc(const void* pc) {
-  if (&_dl_find_object == nullptr) return true;
-  dl_find_object of_pc{};
-  dl_find_object of_libc{};
-  dl_find_object of_loader{};
-  if (_dl_find_object(const_cast<void*>(pc), &of_pc) != 0) return false;  // no object: code made at run time
-  if (_dl_find_object(reinterpret_cast<void*>(&pthread_create), &of_libc) != 0) return true;
-  if (_dl_find_object(reinterpret_cast<void*>(&_dl_find_object), &of_loader) != 0) return true;
-  return of_pc.dlfo_link_map == of_libc.dlfo_link_map || of_pc.dlfo_link_map == of_loader.dlfo_link_map;
+/// The start of the object that `pc` is code of; null: nobody can tell.
+void* object_of(const void* pc) {
+  dl_find_object object{};
+  return _dl_find_object(const_cast<void*>(pc), &object) == 0 ? object.dlfo_map_start : nullptr;
+}
+
+/// Whether `pc` may be code of glibc, which may call us with its locks held: pthread_join, for one, frees the TLS of
+/// dead threads with the lock of the stacks. Where nobody can tell: yes.
+bool may_be_glibc(const void* pc) {
+  if (&_dl_find_object == nullptr || &__tls_get_addr == nullptr) return true;
+  void* const own = object_of(pc);
+  void* const libc = object_of(reinterpret_cast<void*>(&pthread_create));
+  void* const loader = object_of(reinterpret_cast<void*>(&__tls_get_addr));
+  return own == nullptr || libc == nullptr || loader == nullptr || own == libc || own == loader;
 }
 
 void* helper_main(void* /*unused*/) {
@@ -93,7 +99,7 @@ bool want_helper() noexcept {
 void start_helper(const void* caller) noexcept {
   // Relaxed: the exchange picks one thread; the page heap's lock orders the rest.
   if (!__atomic_exchange_n(&helper_wanted, false, __ATOMIC_RELAXED)) return;
-  const bool unsafe = thread_is_ending() || is_in_libc(caller);
+  const bool unsafe = thread_is_ending() || may_be_glibc(caller);
   if (!unsafe && (create_helper(kStackBytes) || create_helper(kLargeStackBytes))) return;
   page_heap.helper_failed(!unsafe);
 }

@@ -41,6 +41,7 @@ constinit unsigned num_slabs = 0;
 constinit Slab* lease[kMaxLeases] = {};
 constinit uint64_t lease_taken[kMaxLeases / 64] = {};
 constinit unsigned max_leases = 1;    // until the second thread comes
+constinit unsigned full_leases = 1;   // of them; the caches of those beyond begin small
 constinit unsigned leases_free = 1;   // relaxed hint for guests
 constinit bool counted_cpus = false;  // likewise: read without the lock to skip it
 constinit bool rseq_wanted = false;
@@ -63,10 +64,10 @@ char* rseq_area() {
   return static_cast<char*>(__builtin_thread_pointer()) + __rseq_offset;
 }
 
-Slab* new_slab_locked() {
+Slab* new_slab_locked(bool small) {
   Slab* s = num_slabs == 0 ? &first_slab : static_cast<RealSlab*>(page_heap.metadata(sizeof(RealSlab)));
   if (s == nullptr) return nullptr;
-  init_slab(s, num_slabs, num_slabs % kHomeGroups);
+  init_slab(s, num_slabs, num_slabs % kHomeGroups, small);
   ++num_slabs;
   s->next = slabs;
   // Release: statistics walk the list without the lock.
@@ -77,11 +78,12 @@ Slab* new_slab_locked() {
 /// The second thread: find out how many Ps there should be.
 void count_cpus_locked() {
   const os::CpuCount cpus = os::cpu_count();
+  // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
+  full_leases = 2 * cpus.usable < kMaxLeases ? 2 * cpus.usable : kMaxLeases;
   if (rseq_wanted && cpus.bound <= kMaxPs) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
     __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
-    // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
-    max_leases = 2 * cpus.usable < kMaxLeases ? 2 * cpus.usable : kMaxLeases;
+    max_leases = full_leases;
   } else {
     max_leases = kMaxLeases;
   }
@@ -111,7 +113,7 @@ bool try_lease() {
     unsigned i = 0;
     while (lease_taken[i / 64] == ~uint64_t{0}) i += 64;
     i += static_cast<unsigned>(__builtin_ctzll(~lease_taken[i / 64]));
-    if (lease[i] == nullptr && (lease[i] = new_slab_locked()) == nullptr) return false;
+    if (lease[i] == nullptr && (lease[i] = new_slab_locked(i >= full_leases)) == nullptr) return false;
     lease_taken[i / 64] |= uint64_t{1} << (i % 64);
     __atomic_store_n(&leases_free, leases_free - 1, __ATOMIC_RELAXED);
     tls_slab = lease[i];
@@ -127,7 +129,7 @@ void give_p_a_slab(const RseqSite& site) {
   MutexGuard guard(mutex);
   const auto p = *reinterpret_cast<const volatile uint32_t*>(site.area + site.p_offset);
   if (p >= rseq_bound || slabtab[p] != empty_slab()) return;
-  Slab* s = new_slab_locked();
+  Slab* s = new_slab_locked(false);
   // Release: a sequence that finds the slab finds it initialised.
   if (s != nullptr) __atomic_store_n(&slabtab[p], s, __ATOMIC_RELEASE);
 }

@@ -36,6 +36,7 @@ struct alignas(64) Slab {
   uint8_t small_bin[kTableEntries];  ///< (size + 15) / 16 -> bin on this slab, sizes up to kTableMaxBytes
   uint8_t home;                      ///< home group
   bool real;                         ///< not the shared empty slab
+  bool small;                        ///< its caches have a quarter of the slots, and do not grow: it is one of many
   uint16_t index;                    ///< number among all slabs, by creation
   uint16_t first[kNumCaches];        ///< cache -> word index of its first slot
   uint16_t limit[kNumCaches];        ///< cache -> word index behind its last slot, where the tag is
@@ -56,6 +57,12 @@ struct alignas(64) Slab {
 
 constexpr unsigned cache_slots(CacheIndex k) {
   return k < kFirstForeignCache ? kClasses.info[k].cache_slots : kMaxCacheSlots / 2;
+}
+
+/// Slots of cache k as long as it has not grown.
+inline unsigned first_slots(const Slab* s, CacheIndex k) {
+  const unsigned slots = cache_slots(k);
+  return s->small && slots > 8 ? slots / 4 : slots;
 }
 
 /// What `top` can reach, in words: 512 KiB of address space for a slab and its extension.
@@ -123,6 +130,6 @@ constexpr Slab* empty_slab() {
 void forget_growth(const Slab* s) noexcept;
 
 /// Makes zeroed memory an empty cache of home group `home`.
-void init_slab(Slab* s, unsigned index, unsigned home) noexcept;
+void init_slab(Slab* s, unsigned index, unsigned home, bool small) noexcept;
 
 }  // namespace ashlar
