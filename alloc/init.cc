@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "alloc/base/check.h"
 #include "alloc/base/futex.h"
 #include "alloc/central.h"
 #include "alloc/compat.h"
@@ -28,26 +29,44 @@ namespace {
 
 constinit Mutex mutex;
 
-// Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent.
+// Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent. A
+// signal handler may fork that interrupted us: what its thread holds already stays held, in the child, too, where the
+// interrupted code goes on once the handler returns. Such a handler may even have interrupted a fork of the same thread.
+struct HeldByFork {
+  bool init, percpu, page_heap;
+  CentralSet central;
+};
+constexpr unsigned kMaxForks = 16;
+constinit HeldByFork held_by_fork[kMaxForks] = {};
+constinit unsigned forks_under_way = 0;  // of one thread, each in a signal handler that interrupted the one before
+
 void prepare_fork() {
-  mutex.lock();
-  percpu_prepare_fork();
-  central_lock_all();
-  page_heap.lock_for_fork();
+  const bool interrupted = mutex.is_mine() || percpu_is_mine() || central_is_mine() || page_heap.is_mine();
+  const bool took_init = mutex.lock_for_fork(interrupted);
+  check(forks_under_way < kMaxForks, "too many forks from signal handlers that interrupted a fork");
+  HeldByFork& held = held_by_fork[forks_under_way++];
+  held.init = took_init;
+  held.percpu = percpu_prepare_fork(interrupted);
+  central_lock_for_fork(&held.central, interrupted);
+  held.page_heap = page_heap.lock_for_fork(interrupted);
+}
+
+void after_fork(bool child) {
+  const HeldByFork& held = held_by_fork[forks_under_way - 1];
+  if (child) page_heap.forget_purge();
+  if (held.page_heap) page_heap.unlock();
+  central_unlock(held.central);
+  percpu_after_fork(child, held.percpu, forks_under_way == 1);
+  --forks_under_way;
+  if (held.init) mutex.unlock();
 }
 
 void parent_after_fork() {
-  page_heap.unlock();
-  central_unlock_all();
-  percpu_parent_after_fork();
-  mutex.unlock();
+  after_fork(false);
 }
 
 void child_after_fork() {
-  page_heap.unlock();
-  central_unlock_all();
-  percpu_child_after_fork();
-  mutex.unlock();
+  after_fork(true);
 }
 
 [[gnu::destructor]] void at_exit() {

@@ -64,9 +64,13 @@ class PageHeap {
   size_t was_inuse_bytes() const noexcept { return __atomic_load_n(&inuse_pages_, __ATOMIC_RELAXED) << kPageLog2; }
 
   PageHeapStats stats() noexcept;
-  /// For fork: no purge is under way while it is held, since the child could not finish it.
-  void lock_for_fork() noexcept;
+  /// For fork: no purge of another thread is under way while it is held, since the child could not finish it. See
+  /// Mutex::lock_for_fork for the result.
+  bool is_mine() const noexcept { return mutex_.is_mine(); }
+  [[nodiscard]] bool lock_for_fork(bool interrupted) noexcept;
   void unlock() noexcept { mutex_.unlock(); }
+  /// In the child, with the lock held: the pages that another thread was purging are lost, but purges go on.
+  void forget_purge() noexcept;
 
  private:
   static constexpr size_t kNoPage = ~size_t{0};
@@ -118,7 +122,7 @@ class PageHeap {
   uint64_t spans_inuse_ = 0, spans_total_ = 0;
 
   // purge.cc
-  bool purging_ = false;
+  uintptr_t purging_ = 0;       ///< the thread that purges, by this_thread()
   size_t reuse_credit_ = 0;     ///< pages that came back into use soon after a purge: do not purge these
   size_t low_dirty_ = 0;        ///< least dirty_pages_ since window_start_ms_: memory that was idle all that time
   size_t recently_purged_ = 0;  ///< pages purged since window_start_ms_, less those in use again

@@ -47,7 +47,8 @@ constinit bool rseq_wanted = false;
 constinit unsigned rseq_bound = 0;  // Ps that slabtab has; 0: rseq is not active
 constinit uintptr_t rseq_p_offset = kRseqCpuId;
 constinit Slab* slabtab[kMaxPs] = {};
-constinit Slab* stopped[kMaxPs] = {};  // slabtab, while a fork is under way
+constinit Slab* stopped_by_drain[kMaxPs] = {};  // real slabs out of slabtab, while their Ps stand still
+constinit Slab* stopped_by_fork[kMaxPs] = {};   // apart, since a signal handler may fork in the middle of a drain
 constinit RealSlab first_slab = {};
 constinit pthread_key_t exit_key = 0;
 constinit bool have_exit_key = false;
@@ -206,17 +207,23 @@ void count_caches(CacheCounts* out) noexcept {
 
 namespace {
 
-void stop_ps() {
+/// Stops all Ps that run. Called once more, it stops those that do not stand still yet.
+void stop_ps(Slab** stopped) {
+  bool any = false;
   for (unsigned p = 0; p < rseq_bound; ++p) {
+    if (slabtab[p] == empty_slab()) continue;
+    any = true;
     stopped[p] = slabtab[p];
-    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+    __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
   }
-  os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+  if (any) os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
 }
 
-void restart_ps() {
+void restart_ps(Slab** stopped) {
   for (unsigned p = 0; p < rseq_bound; ++p) {
-    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], stopped[p], __ATOMIC_RELEASE);
+    if (stopped[p] == nullptr) continue;
+    __atomic_store_n(&slabtab[p], stopped[p], __ATOMIC_RELEASE);
+    stopped[p] = nullptr;
   }
 }
 
@@ -230,11 +237,11 @@ void drain_caches() noexcept {
   if (tls_slab->real) drain_slab(tls_slab);
   MutexGuard guard(mutex);
   if (rseq_bound != 0) {
-    stop_ps();
+    stop_ps(stopped_by_drain);
     for (unsigned p = 0; p < rseq_bound; ++p) {
-      if (stopped[p] != empty_slab()) drain_slab(stopped[p]);
+      if (stopped_by_drain[p] != nullptr) drain_slab(stopped_by_drain[p]);
     }
-    restart_ps();
+    restart_ps(stopped_by_drain);
   }
   // Leases that nobody holds: their caches are as good as ours.
   for (unsigned i = 0; i < max_leases; ++i) {
@@ -242,22 +249,23 @@ void drain_caches() noexcept {
   }
 }
 
-void percpu_prepare_fork() noexcept {
-  mutex.lock();
-  if (rseq_bound != 0) stop_ps();
+bool percpu_is_mine() noexcept {
+  return mutex.is_mine();
 }
 
-void percpu_parent_after_fork() noexcept {
-  if (rseq_bound != 0) restart_ps();
-  mutex.unlock();
+bool percpu_prepare_fork(bool interrupted) noexcept {
+  const bool took_lock = mutex.lock_for_fork(interrupted);
+  if (rseq_bound != 0) stop_ps(stopped_by_fork);
+  return took_lock;
 }
 
-void percpu_child_after_fork() noexcept {
-  if (rseq_bound != 0) restart_ps();
+void percpu_after_fork(bool child, bool took_lock, bool outermost) noexcept {
+  if (outermost && rseq_bound != 0) restart_ps(stopped_by_fork);
+  if (!took_lock) return;  // what is below would change under the hands of the interrupted code
   // Slabs that other threads leased may have been copied in the middle of an update: what they cached is lost to the
   // child. They stay in the list of all slabs, so that statistics go on counting it as cached; new leases get new
   // slabs.
-  for (unsigned i = 0; i < max_leases; ++i) {
+  for (unsigned i = 0; child && i < max_leases; ++i) {
     const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
     if (!taken || lease[i] == tls_slab) continue;
     lease[i] = nullptr;

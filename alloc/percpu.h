@@ -77,9 +77,10 @@ void count_caches(CacheCounts* out) noexcept;
 /// Empties the caches that can be: the calling thread's, and with rseq those of all Ps.
 void drain_caches() noexcept;
 
-/// For fork: percpu_prepare takes the lock and stops the rseq Ps; the others let them go again.
-void percpu_prepare_fork() noexcept;
-void percpu_parent_after_fork() noexcept;
-void percpu_child_after_fork() noexcept;
+/// For fork: percpu_prepare takes the lock, unless the calling thread holds it (false; see Mutex::lock_for_fork), and
+/// stops the rseq Ps; percpu_after lets them go again, the outermost of forks within forks.
+bool percpu_is_mine() noexcept;
+[[nodiscard]] bool percpu_prepare_fork(bool interrupted) noexcept;
+void percpu_after_fork(bool child, bool took_lock, bool outermost) noexcept;
 
 }  // namespace ashlar

@@ -10,8 +10,6 @@
 //    frees and allocates the same 256 MiB in a loop pays for it once. What then lies idle through a whole
 //    delay is taken off the credit again.
 //  - The highest addresses go first. The lock is not held while the kernel works: the runs are taken out meanwhile.
-#include <sched.h>
-
 #include "alloc/options.h"
 #include "alloc/page_heap.h"
 #include "alloc/trace.h"
@@ -97,7 +95,7 @@ size_t PageHeap::collect_dirty(Run* runs, size_t max_runs, size_t want_pages) no
 /// Purges until at most `keep_pages` are dirty. Drops the lock around the kernel. Returns the pages given back.
 size_t PageHeap::purge_to(size_t keep_pages) noexcept {
   if (purging_ || dirty_pages_ <= keep_pages) return 0;
-  purging_ = true;
+  purging_ = this_thread();
   const uint64_t start_us = options.scavtrace ? os::now_us() : 0;
   const size_t dirty_before = dirty_pages_;
   const uint64_t os_mask = os_page_bytes_ - 1;
@@ -132,7 +130,7 @@ size_t PageHeap::purge_to(size_t keep_pages) noexcept {
   recently_purged_ += purged;
   purged_pages_ += purged;
   ++purge_cycles_;
-  purging_ = false;
+  purging_ = 0;
   if (options.scavtrace) {
     trace_purge({purge_cycles_, start_us, os::now_us() - start_us, inuse_pages_ << kPageLog2, dirty_before << kPageLog2,
                  dirty_pages_ << kPageLog2, purged});
@@ -140,12 +138,20 @@ size_t PageHeap::purge_to(size_t keep_pages) noexcept {
   return purged;
 }
 
-void PageHeap::lock_for_fork() noexcept {
+bool PageHeap::lock_for_fork(bool interrupted) noexcept {
   // A purge works without the lock, on pages that it took out of the heap: it is let finish, which takes milliseconds.
-  for (mutex_.lock(); purging_; mutex_.lock()) {
+  // Not the one that a signal handler which forks has interrupted: that goes on when the handler returns, in the child,
+  // too. And where this thread holds the lock the purge could not finish.
+  for (;;) {
+    if (!mutex_.lock_for_fork(interrupted)) return false;
+    if (purging_ == 0 || purging_ == this_thread()) return true;
     mutex_.unlock();
-    sched_yield();
+    nap();
   }
+}
+
+void PageHeap::forget_purge() noexcept {
+  if (purging_ != this_thread()) purging_ = 0;
 }
 
 size_t PageHeap::purge(size_t keep_bytes) noexcept {
