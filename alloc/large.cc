@@ -51,7 +51,8 @@ void release_large(Span* s, bool clean) {
   count(0, 1, 0, s->pages);
   if (s->moved) {
     // A fresh mapping can merge with its neighbours again; it is clean, too.
-    clean = os::renew(s->start, s->pages * kPageBytes);
+    const size_t bytes = s->pages * kPageBytes;
+    clean = page_heap.is_whole_os_pages(s->start, bytes) && os::renew(s->start, bytes);
     set_moved(s, false);
   }
   page_heap.release(s, clean);
@@ -63,7 +64,8 @@ Span* move_large(Span* from, size_t pages) {
   if (to == nullptr) return nullptr;
   const size_t bytes = from->pages * kPageBytes;
   bool clean = false;
-  if (bytes >= kMoveBytes && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
+  if (bytes >= kMoveBytes && page_heap.is_whole_os_pages(from->start | to->start, bytes) &&
+      __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
       os::move_pages(from->start, to->start, bytes)) {
     set_moved(to, true);
     set_moved(from, false);  // what stays behind is a fresh mapping

@@ -60,6 +60,12 @@ class PageHeap {
   /// Zeroed memory for metadata, never given back; 64-byte aligned. Null when memory is out.
   void* metadata(size_t bytes) noexcept;
 
+  /// Whether [start, start + bytes) is made of whole OS pages, so that the kernel can be asked to replace it: a length
+  /// that is not it would round up, over the neighbour's memory.
+  bool is_whole_os_pages(uintptr_t start, size_t bytes) const noexcept {
+    return ((start | bytes) & (os_page_bytes_ - 1)) == 0;
+  }
+
   /// Bytes of pages in use; racy, for policies.
   size_t was_inuse_bytes() const noexcept { return __atomic_load_n(&inuse_pages_, __ATOMIC_RELAXED) << kPageLog2; }
 

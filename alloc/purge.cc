@@ -25,6 +25,23 @@ size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
 }
 
+/// The bits of whole OS pages of `unit` pages (a power of two, at most 64) that are free and hold something dirty. The
+/// rest of a dirty run cannot be purged: it shares its OS page with a block.
+uint64_t purgeable(uint64_t free, uint64_t dirty, size_t unit) {
+  uint64_t m = free & dirty;
+  if (unit == 1 || m == 0) return m;
+  uint64_t all_free = free;
+  for (size_t i = 1; i < unit; i *= 2) {
+    all_free &= all_free >> i;
+    m |= m >> i;
+  }
+  uint64_t firsts = 1;  // one bit an OS page
+  for (size_t i = unit; i < 64; i *= 2) firsts |= firsts << i;
+  m &= all_free & firsts;
+  for (size_t i = 1; i < unit; i *= 2) m |= m << i;
+  return m;
+}
+
 }  // namespace
 
 size_t PageHeap::budget_pages() const noexcept {
@@ -60,14 +77,17 @@ void PageHeap::enforce_budget_after_free() noexcept {
     purge_to(budget - budget / 4);  // a quarter below, so that the next free does not come here again
 }
 
-/// Takes up to `want_pages` dirty free pages out of the heap, from its high end, as at most `max_runs` runs.
+/// Takes up to `want_pages` dirty free pages out of the heap, from its high end, as at most `max_runs` runs of whole OS
+/// pages.
 size_t PageHeap::collect_dirty(Run* runs, size_t max_runs, size_t want_pages) noexcept {
   size_t n = 0;
+  const size_t unit = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
+  want_pages = (want_pages + unit - 1) & ~(unit - 1);
   for (size_t s = (pages_ + kSuperPages - 1) / kSuperPages; s-- > 0 && want_pages > 0;) {
     const Superblock& b = *superblocks[s];
     if (b.any_free == 0) continue;
     for (size_t w = kSuperWords; w-- > 0 && want_pages > 0;) {
-      uint64_t m = b.free[w] & b.dirty[w];
+      uint64_t m = purgeable(b.free[w], b.dirty[w], unit);
       while (m != 0 && want_pages > 0) {
         const unsigned high = 63U - static_cast<unsigned>(__builtin_clzll(m));
         const uint64_t shifted = m << (63 - high);
@@ -98,7 +118,6 @@ size_t PageHeap::purge_to(size_t keep_pages) noexcept {
   purging_ = this_thread();
   const uint64_t start_us = options.scavtrace ? os::now_us() : 0;
   const size_t dirty_before = dirty_pages_;
-  const uint64_t os_mask = os_page_bytes_ - 1;
   size_t purged = 0;
   Run runs[kRunsPerBatch];
   while (dirty_pages_ > keep_pages) {
@@ -108,16 +127,7 @@ size_t PageHeap::purge_to(size_t keep_pages) noexcept {
     mutex_.unlock();
     bool progress = false;
     for (size_t i = 0; i < n; ++i) {
-      // Where OS pages are larger than ours, an edge may share one with a page in use.
-      const uintptr_t from = address(runs[i].first);
-      const uintptr_t to = from + (runs[i].pages << kPageLog2);
-      ok[i] = ((from | to) & os_mask) == 0 && os::purge(from, to - from);
-      if (!ok[i] && ((from | to) & os_mask) != 0) {
-        const uintptr_t inner_from = (from + os_mask) & ~os_mask;
-        const uintptr_t inner_to = to & ~os_mask;
-        if (inner_from < inner_to)
-          os::purge(inner_from, inner_to - inner_from);  // still counted as dirty: reads must be zero
-      }
+      ok[i] = os::purge(address(runs[i].first), runs[i].pages << kPageLog2);
       progress |= ok[i];
     }
     mutex_.lock();

@@ -47,8 +47,20 @@ bool injected_failure() {
   return true;
 }
 
+constinit size_t forced_page_bytes = 0;
+constinit unsigned unaligned = 0;
+
+/// Every call about a range that others may share OS pages with.
+void note_range(uintptr_t addr, size_t bytes) {
+  const size_t page = __atomic_load_n(&forced_page_bytes, __ATOMIC_RELAXED);
+  if (page == 0 || ((addr | bytes) & (page - 1)) == 0) [[likely]]
+    return;
+  __atomic_fetch_add(&unaligned, 1, __ATOMIC_RELAXED);
+}
+
 uintptr_t raw_mmap(uintptr_t addr, size_t bytes, int prot, int flags) {
   if (injected_failure()) return 0;
+  note_range(addr, bytes);
   const long r = syscall(SYS_mmap, addr, bytes, prot, flags, -1, 0L);
   return r == -1 ? 0 : static_cast<uintptr_t>(r);
 }
@@ -111,7 +123,8 @@ bool reserve_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned rat
 }  // namespace
 
 size_t page_bytes() noexcept {
-  return getauxval(AT_PAGESZ);
+  const size_t forced = __atomic_load_n(&forced_page_bytes, __ATOMIC_RELAXED);
+  return forced != 0 ? forced : getauxval(AT_PAGESZ);
 }
 
 bool is_secure() noexcept {
@@ -138,6 +151,7 @@ bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table
 bool extend(const Window& w, uintptr_t from, size_t bytes) noexcept {
   if (!w.reserved) return map_exactly(from, bytes);
   if (injected_failure()) return false;
+  note_range(from, bytes);
   return syscall(SYS_mprotect, from, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
@@ -149,6 +163,7 @@ bool purge(uintptr_t addr, size_t bytes) noexcept {
   // Emulators may accept the advice and not follow it; a purged page that does not read as zero would break calloc. So
   // the first call looks. Relaxed: two first calls come to the same result.
   if (injected_failure()) return false;
+  note_range(addr, bytes);
   Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
   if (known == kUnknown) {
     auto* probe = reinterpret_cast<volatile unsigned char*>(addr);
@@ -165,6 +180,7 @@ bool purge(uintptr_t addr, size_t bytes) noexcept {
 
 bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept {
   if (injected_failure()) return false;
+  note_range(addr, bytes);
   return syscall(SYS_madvise, addr, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
 }
 
@@ -174,6 +190,7 @@ bool renew(uintptr_t addr, size_t bytes) noexcept {
 
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept {
   if (injected_failure()) return false;
+  note_range(from | to, bytes);
   const long r = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
   if (r == -1) return false;
   // DONTUNMAP keeps the place for us; the fresh mapping can merge with its neighbours, and emulators that take the flag
@@ -186,7 +203,7 @@ CpuCount cpu_count() noexcept {
   // The kernel writes its whole CPU mask and returns its length, which bounds every CPU number.
   uint64_t mask[128] = {};
   const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-  if (bytes <= 0) return {1, 1};
+  if (bytes <= 0) return {1, 0};
   unsigned usable = 0;
   for (uint64_t word : mask) usable += static_cast<unsigned>(__builtin_popcountll(word));
   return {usable == 0 ? 1 : usable, static_cast<unsigned>(bytes) * 8};
@@ -203,6 +220,18 @@ void rseq_barrier() noexcept {
 void fail_after(unsigned calls, unsigned count) noexcept {
   __atomic_store_n(&fail_count, count, __ATOMIC_RELAXED);
   __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED);
+}
+
+FailureSeam failure_seam() noexcept {
+  return {__atomic_load_n(&fail_countdown, __ATOMIC_RELAXED), __atomic_load_n(&fail_count, __ATOMIC_RELAXED)};
+}
+
+void force_page_bytes(size_t bytes) noexcept {
+  __atomic_store_n(&forced_page_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+unsigned unaligned_calls() noexcept {
+  return __atomic_load_n(&unaligned, __ATOMIC_RELAXED);
 }
 
 }  // namespace ashlar::os
