@@ -31,7 +31,8 @@ constinit Mutex mutex;
 
 // Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent. A
 // signal handler may fork that interrupted us: what its thread holds already stays held, in the child, too, where the
-// interrupted code goes on once the handler returns. Such a handler may even have interrupted a fork of the same thread.
+// interrupted code goes on once the handler returns. Such a handler may even have interrupted a fork of the same
+// thread.
 struct HeldByFork {
   bool init, percpu, page_heap;
   CentralSet central;

@@ -44,7 +44,9 @@ constinit unsigned max_leases = 1;    // until the second thread comes
 constinit unsigned leases_free = 1;   // relaxed hint for guests
 constinit bool counted_cpus = false;  // likewise: read without the lock to skip it
 constinit bool rseq_wanted = false;
-constinit unsigned rseq_bound = 0;  // Ps that slabtab has; 0: rseq is not active
+enum PsState : uint8_t { kNotAsked, kAsking, kKnown };
+constinit PsState ps_state = kNotAsked;  // whether the kernel was asked for the barrier that rseq Ps need; atomic
+constinit unsigned rseq_bound = 0;       // Ps that slabtab has; 0: rseq is not active
 constinit uintptr_t rseq_p_offset = kRseqCpuId;
 constinit Slab* slabtab[kMaxPs] = {};
 constinit Slab* stopped_by_drain[kMaxPs] = {};  // real slabs out of slabtab, while their Ps stand still
@@ -75,21 +77,38 @@ Slab* new_slab_locked() {
   return s;
 }
 
-/// The second thread: find out how many Ps there should be.
+void raise_leases_locked(unsigned to) {
+  // Relaxed: whoever acts on this hint takes the lock first.
+  __atomic_store_n(&leases_free, leases_free + to - max_leases, __ATOMIC_RELAXED);
+  max_leases = to;
+}
+
+/// The second thread: find out how many leases there should be.
 void count_cpus_locked() {
   const os::CpuCount cpus = os::cpu_count();
-  if (rseq_wanted && cpus.bound <= kMaxPs) {
+  // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
+  const bool few = rseq_wanted && cpus.bound != 0 && 2 * cpus.usable < kMaxLeases;
+  raise_leases_locked(few ? 2 * cpus.usable : kMaxLeases);
+  // Relaxed likewise. The leases before the flag, so that a thread that sees the flag is likely to see them.
+  __atomic_store_n(&counted_cpus, true, __ATOMIC_RELAXED);
+}
+
+/// The first thread without a lease: asks the kernel for the barrier that stopping a P needs. Only here, since few
+/// programs have so many threads, and some run under a filter that knows no membarrier. It takes milliseconds once a
+/// process has several threads: that thread alone waits, with no lock held.
+[[gnu::noinline, gnu::cold]] void open_ps() {
+  PsState expected = kNotAsked;
+  if (!__atomic_compare_exchange_n(&ps_state, &expected, kAsking, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return;
+  const os::CpuCount cpus = os::cpu_count();
+  const bool works = rseq_wanted && cpus.bound != 0 && cpus.bound <= kMaxPs && os::register_rseq_barrier();
+  MutexGuard guard(mutex);
+  if (works && rseq_bound == 0) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
     __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
-    // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
-    max_leases = 2 * cpus.usable < kMaxLeases ? 2 * cpus.usable : kMaxLeases;
-  } else {
-    max_leases = kMaxLeases;
+  } else if (!works) {
+    raise_leases_locked(kMaxLeases);
   }
-  // Relaxed: whoever acts on these hints takes the lock first. The leases before the flag, so that a thread that sees
-  // the flag is likely to see them.
-  __atomic_store_n(&leases_free, leases_free + max_leases - 1, __ATOMIC_RELAXED);
-  __atomic_store_n(&counted_cpus, true, __ATOMIC_RELAXED);
+  __atomic_store_n(&ps_state, kKnown, __ATOMIC_RELAXED);
 }
 
 void thread_exit(void* /*leased*/) {
@@ -134,8 +153,15 @@ void give_p_a_slab(const RseqSite& site) {
 }
 
 Cache guest_cache() {
-  // Acquire pairs with the release in count_cpus_locked: slabtab is filled.
-  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
+  // Acquire pairs with the release in open_ps: slabtab is filled.
+  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) {
+    // Relaxed: hints. A thread that has ended but for its last destructors is no reason to ask.
+    const bool no_lease = __atomic_load_n(&leases_free, __ATOMIC_RELAXED) == 0 && !tls_exited &&
+                          (__atomic_load_n(&counted_cpus, __ATOMIC_RELAXED) || !have_exit_key);
+    if (!no_lease || __atomic_load_n(&ps_state, __ATOMIC_RELAXED) != kNotAsked) return {};
+    open_ps();
+    if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
+  }
   Cache c;
   c.rseq = true;
   c.site = guest_site();
@@ -163,9 +189,7 @@ RseqSite guest_site() noexcept {
 constinit const EmptySlab kEmptySlab = make_empty_slab();
 
 void init_percpu() noexcept {
-  // The barrier is registered while the process has one thread: that costs 4 us here, and 12 ms once there are more.
-  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0 &&
-                os::register_rseq_barrier();
+  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0;
   if (rseq_wanted && getauxval(kAuxRseqFeatureSize) >= kRseqMmCid + 4) rseq_p_offset = kRseqMmCid;
   have_exit_key = pthread_key_create(&exit_key, thread_exit) == 0;
 }
@@ -178,8 +202,8 @@ Cache current_cache() noexcept {
   Slab* s = tls_slab;
   if (s->real) [[likely]]
     return {s, false, {}};
-  // Without the key a thread could not return its lease: only the first one, which lives as long as the process, takes
-  // it.
+  // Without the key (a program may have taken all PTHREAD_KEYS_MAX before us) a thread could not return its lease: only
+  // the first one, which lives as long as the process, takes it.
   const bool may_lease = !tls_exited && (have_exit_key || num_slabs == 0);
   if (may_lease &&
       (__atomic_load_n(&leases_free, __ATOMIC_RELAXED) != 0 || !__atomic_load_n(&counted_cpus, __ATOMIC_RELAXED)) &&
@@ -272,6 +296,8 @@ void percpu_after_fork(bool child, bool took_lock, bool outermost) noexcept {
     lease_taken[i / 64] &= ~(uint64_t{1} << (i % 64));
     ++leases_free;
   }
+  // The thread that was asking may not be here any more. If it is, asking twice does no harm.
+  if (child && ps_state == kAsking) ps_state = kNotAsked;
   mutex.unlock();
 }
 

@@ -3,11 +3,12 @@
 // futex.h - a mutex of eight bytes that parks in the kernel, never allocates, and knows its owner.
 //
 // Owns: Mutex. Zero bytes are an unlocked mutex, so it may sit in zero-initialised memory.
-// States: 0 free; the owner's thread pointer: locked; the same with bit 0 set: locked and somebody may be parked. (After
-// U. Drepper, "Futexes Are Tricky", mutex2.) One compare-and-exchange takes the lock and says by whom, so that a signal
-// handler finds an owner at every instruction. It costs nothing: the value comes from %fs:0 instead of a constant.
-// Not recursive: a thread that asks for what it holds is a signal handler that interrupted us, and the process ends with
-// a line that says so. Held across fork by the prepare handler; the child's copy is unlocked by the thread that holds it.
+// States: 0 free; the owner's thread pointer: locked; the same with bit 0 set: locked and somebody may be parked.
+// (After U. Drepper, "Futexes Are Tricky", mutex2.) One compare-and-exchange takes the lock and says by whom, so that a
+// signal handler finds an owner at every instruction. It costs nothing: the value comes from %fs:0 instead of a
+// constant. Not recursive: a thread that asks for what it holds is a signal handler that interrupted us, and the
+// process ends with a line that says so. Held across fork by the prepare handler; the child's copy is unlocked by the
+// thread that holds it.
 #pragma once
 
 #include <linux/futex.h>
@@ -64,9 +65,9 @@ class Mutex {
     return (__atomic_load_n(&state_, __ATOMIC_RELAXED) & ~kParked) == this_thread();
   }
 
-  /// For fork: takes the mutex, unless the calling thread holds it already (false). `interrupted`: the thread holds locks
-  /// of ours, a signal handler having interrupted it, so that the order of locks cannot be kept; then whoever waits for
-  /// those may hold this one for ever, which ends the process with a line that says so.
+  /// For fork: takes the mutex, unless the calling thread holds it already (false). `interrupted`: the thread holds
+  /// locks of ours, a signal handler having interrupted it, so that the order of locks cannot be kept; then whoever
+  /// waits for those may hold this one for ever, which ends the process with a line that says so.
   [[nodiscard]] bool lock_for_fork(bool interrupted) noexcept {
     if (is_mine()) return false;
     if (!interrupted) {
@@ -102,8 +103,8 @@ class Mutex {
           return;
         continue;
       }
-      if ((seen & kParked) == 0 && !__atomic_compare_exchange_n(&state_, &seen, seen | kParked, false, __ATOMIC_RELAXED,
-                                                                __ATOMIC_RELAXED))
+      if ((seen & kParked) == 0 &&
+          !__atomic_compare_exchange_n(&state_, &seen, seen | kParked, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         continue;
       syscall(SYS_futex, word(), FUTEX_WAIT_PRIVATE, static_cast<uint32_t>(seen | kParked), nullptr, nullptr, 0);
       seen = __atomic_load_n(&state_, __ATOMIC_RELAXED);
