@@ -19,7 +19,11 @@
 #include "alloc/percpu.h"
 #include "alloc/trace.h"
 
-extern "C" char** environ;
+extern "C" {
+extern char** environ;
+// The dynamic linker's: where the kernel put argc, argv and the environment. Weak: other libcs do not have it.
+[[gnu::weak]] extern const uintptr_t* __libc_stack_end;
+}
 
 namespace ashlar {
 
@@ -70,6 +74,16 @@ void child_after_fork() {
   after_fork(true);
 }
 
+/// The environment: also before libc has initialised itself (malloc in .preinit_array, or with LD_AUDIT), when
+/// `environ` is still null.
+const char* const* environment() {
+  if (environ != nullptr || &__libc_stack_end == nullptr || __libc_stack_end == nullptr) return environ;
+  const uintptr_t* arguments = __libc_stack_end + 1;
+  const uintptr_t argc = *__libc_stack_end;
+  if (argc > (uintptr_t{1} << 24) || arguments[argc] != 0) return nullptr;
+  return reinterpret_cast<const char* const*>(arguments + argc + 1);
+}
+
 [[gnu::destructor]] void at_exit() {
   if (options.stats_exit && initialised) print_memstats(STDERR_FILENO);
 }
@@ -82,7 +96,7 @@ bool init_slow() noexcept {
     MutexGuard guard(mutex);
     if (initialised) return true;
     t.begin_us = os::now_us();
-    read_options(environ, os::is_secure());
+    read_options(environment(), os::is_secure());
     t.options_us = os::now_us();
     t.classes_us = os::now_us();  // the tables are computed by the compiler: nothing to do, and the trace shows it
     if (!page_heap.init()) return false;
