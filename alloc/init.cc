@@ -51,7 +51,7 @@ void prepare_fork() {
   check(forks_under_way < kMaxForks, "too many forks from signal handlers that interrupted a fork");
   HeldByFork& held = held_by_fork[forks_under_way++];
   held.init = took_init;
-  held.percpu = percpu_prepare_fork(interrupted);
+  held.percpu = percpu_lock_for_fork(interrupted);
   central_lock_for_fork(&held.central, interrupted);
   held.page_heap = page_heap.lock_for_fork(interrupted);
 }
@@ -61,7 +61,7 @@ void after_fork(bool child) {
   if (child) page_heap.forget_purge();
   if (held.page_heap) page_heap.unlock();
   central_unlock(held.central);
-  percpu_after_fork(child, held.percpu, forks_under_way == 1);
+  percpu_after_fork(child, held.percpu);
   --forks_under_way;
   if (held.init) mutex.unlock();
 }

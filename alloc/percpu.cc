@@ -44,13 +44,12 @@ constinit unsigned max_leases = 1;    // until the second thread comes
 constinit unsigned leases_free = 1;   // relaxed hint for guests
 constinit bool counted_cpus = false;  // likewise: read without the lock to skip it
 constinit bool rseq_wanted = false;
-enum PsState : uint8_t { kNotAsked, kAsking, kKnown };
-constinit PsState ps_state = kNotAsked;  // whether the kernel was asked for the barrier that rseq Ps need; atomic
-constinit unsigned rseq_bound = 0;       // Ps that slabtab has; 0: rseq is not active
+constinit unsigned rseq_bound = 0;  // Ps that slabtab has; 0: rseq is not active
+enum Barrier : uint8_t { kNotAsked, kWorks, kMissing };
+constinit Barrier barrier = kNotAsked;  // what the kernel said to membarrier, with which Ps are stopped
 constinit uintptr_t rseq_p_offset = kRseqCpuId;
 constinit Slab* slabtab[kMaxPs] = {};
-constinit Slab* stopped_by_drain[kMaxPs] = {};  // real slabs out of slabtab, while their Ps stand still
-constinit Slab* stopped_by_fork[kMaxPs] = {};   // apart, since a signal handler may fork in the middle of a drain
+constinit Slab* stopped[kMaxPs] = {};  // real slabs out of slabtab, while their Ps stand still
 constinit RealSlab first_slab = {};
 constinit pthread_key_t exit_key = 0;
 constinit bool have_exit_key = false;
@@ -77,38 +76,21 @@ Slab* new_slab_locked() {
   return s;
 }
 
-void raise_leases_locked(unsigned to) {
-  // Relaxed: whoever acts on this hint takes the lock first.
-  __atomic_store_n(&leases_free, leases_free + to - max_leases, __ATOMIC_RELAXED);
-  max_leases = to;
-}
-
-/// The second thread: find out how many leases there should be.
+/// The second thread: find out how many Ps there should be.
 void count_cpus_locked() {
   const os::CpuCount cpus = os::cpu_count();
-  // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
-  const bool few = rseq_wanted && cpus.bound != 0 && 2 * cpus.usable < kMaxLeases;
-  raise_leases_locked(few ? 2 * cpus.usable : kMaxLeases);
-  // Relaxed likewise. The leases before the flag, so that a thread that sees the flag is likely to see them.
-  __atomic_store_n(&counted_cpus, true, __ATOMIC_RELAXED);
-}
-
-/// The first thread without a lease: asks the kernel for the barrier that stopping a P needs. Only here, since few
-/// programs have so many threads, and some run under a filter that knows no membarrier. It takes milliseconds once a
-/// process has several threads: that thread alone waits, with no lock held.
-[[gnu::noinline, gnu::cold]] void open_ps() {
-  PsState expected = kNotAsked;
-  if (!__atomic_compare_exchange_n(&ps_state, &expected, kAsking, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return;
-  const os::CpuCount cpus = os::cpu_count();
-  const bool works = rseq_wanted && cpus.bound != 0 && cpus.bound <= kMaxPs && os::register_rseq_barrier();
-  MutexGuard guard(mutex);
-  if (works && rseq_bound == 0) {
+  if (rseq_wanted && cpus.bound != 0 && cpus.bound <= kMaxPs) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
     __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
-  } else if (!works) {
-    raise_leases_locked(kMaxLeases);
+    // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
+    max_leases = 2 * cpus.usable < kMaxLeases ? 2 * cpus.usable : kMaxLeases;
+  } else {
+    max_leases = kMaxLeases;
   }
-  __atomic_store_n(&ps_state, kKnown, __ATOMIC_RELAXED);
+  // Relaxed: whoever acts on these hints takes the lock first. The leases before the flag, so that a thread that sees
+  // the flag is likely to see them.
+  __atomic_store_n(&leases_free, leases_free + max_leases - 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&counted_cpus, true, __ATOMIC_RELAXED);
 }
 
 void thread_exit(void* /*leased*/) {
@@ -153,15 +135,8 @@ void give_p_a_slab(const RseqSite& site) {
 }
 
 Cache guest_cache() {
-  // Acquire pairs with the release in open_ps: slabtab is filled.
-  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) {
-    // Relaxed: hints. A thread that has ended but for its last destructors is no reason to ask.
-    const bool no_lease = __atomic_load_n(&leases_free, __ATOMIC_RELAXED) == 0 && !tls_exited &&
-                          (__atomic_load_n(&counted_cpus, __ATOMIC_RELAXED) || !have_exit_key);
-    if (!no_lease || __atomic_load_n(&ps_state, __ATOMIC_RELAXED) != kNotAsked) return {};
-    open_ps();
-    if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
-  }
+  // Acquire pairs with the release in count_cpus_locked: slabtab is filled.
+  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
   Cache c;
   c.rseq = true;
   c.site = guest_site();
@@ -231,22 +206,26 @@ void count_caches(CacheCounts* out) noexcept {
 
 namespace {
 
-/// Stops all Ps that run. Called once more, it stops those that do not stand still yet.
-void stop_ps(Slab** stopped) {
+/// Stops all Ps that have a slab. False: the kernel knows no barrier, so they go on. It is asked here and not before:
+/// some programs run under a filter that kills whoever asks, and few drain Ps.
+bool stop_ps() {
   bool any = false;
+  for (unsigned p = 0; p < rseq_bound; ++p) any |= slabtab[p] != empty_slab();
+  if (!any) return true;
+  if (barrier == kNotAsked) barrier = os::register_rseq_barrier() ? kWorks : kMissing;
+  if (barrier == kMissing) return false;
   for (unsigned p = 0; p < rseq_bound; ++p) {
-    if (slabtab[p] == empty_slab()) continue;
-    any = true;
     stopped[p] = slabtab[p];
-    __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
   }
-  if (any) os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+  os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+  return true;
 }
 
-void restart_ps(Slab** stopped) {
+void restart_ps() {
   for (unsigned p = 0; p < rseq_bound; ++p) {
     if (stopped[p] == nullptr) continue;
-    __atomic_store_n(&slabtab[p], stopped[p], __ATOMIC_RELEASE);
+    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], stopped[p], __ATOMIC_RELEASE);
     stopped[p] = nullptr;
   }
 }
@@ -260,12 +239,11 @@ void drain_slab(Slab* s) {
 void drain_caches() noexcept {
   if (tls_slab->real) drain_slab(tls_slab);
   MutexGuard guard(mutex);
-  if (rseq_bound != 0) {
-    stop_ps(stopped_by_drain);
+  if (rseq_bound != 0 && stop_ps()) {
     for (unsigned p = 0; p < rseq_bound; ++p) {
-      if (stopped_by_drain[p] != nullptr) drain_slab(stopped_by_drain[p]);
+      if (stopped[p] != nullptr && stopped[p] != empty_slab()) drain_slab(stopped[p]);
     }
-    restart_ps(stopped_by_drain);
+    restart_ps();
   }
   // Leases that nobody holds: their caches are as good as ours.
   for (unsigned i = 0; i < max_leases; ++i) {
@@ -277,18 +255,20 @@ bool percpu_is_mine() noexcept {
   return mutex.is_mine();
 }
 
-bool percpu_prepare_fork(bool interrupted) noexcept {
-  const bool took_lock = mutex.lock_for_fork(interrupted);
-  if (rseq_bound != 0) stop_ps(stopped_by_fork);
-  return took_lock;
+bool percpu_lock_for_fork(bool interrupted) noexcept {
+  return mutex.lock_for_fork(interrupted);
 }
 
-void percpu_after_fork(bool child, bool took_lock, bool outermost) noexcept {
-  if (outermost && rseq_bound != 0) restart_ps(stopped_by_fork);
+void percpu_after_fork(bool child, bool took_lock) noexcept {
+  if (child) {
+    // Other threads may have been in the middle of a sequence while the kernel copied the slabs of the Ps: what these
+    // cached is lost to the child. They stay in the list of all slabs, so that statistics go on counting it as cached.
+    // To stop the Ps instead would cost an interrupt on every CPU at each fork, and a system call that sandboxes do not
+    // know. (A drain that a signal handler which forks has interrupted puts those back that it had stopped.)
+    for (unsigned p = 0; p < rseq_bound; ++p) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+  }
   if (!took_lock) return;  // what is below would change under the hands of the interrupted code
-  // Slabs that other threads leased may have been copied in the middle of an update: what they cached is lost to the
-  // child. They stay in the list of all slabs, so that statistics go on counting it as cached; new leases get new
-  // slabs.
+  // Likewise slabs that other threads leased; new leases get new slabs.
   for (unsigned i = 0; child && i < max_leases; ++i) {
     const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
     if (!taken || lease[i] == tls_slab) continue;
@@ -296,8 +276,6 @@ void percpu_after_fork(bool child, bool took_lock, bool outermost) noexcept {
     lease_taken[i / 64] &= ~(uint64_t{1} << (i % 64));
     ++leases_free;
   }
-  // The thread that was asking may not be here any more. If it is, asking twice does no harm.
-  if (child && ps_state == kAsking) ps_state = kNotAsked;
   mutex.unlock();
 }
 

@@ -77,10 +77,9 @@ void count_caches(CacheCounts* out) noexcept;
 /// Empties the caches that can be: the calling thread's, and with rseq those of all Ps.
 void drain_caches() noexcept;
 
-/// For fork: percpu_prepare takes the lock, unless the calling thread holds it (false; see Mutex::lock_for_fork), and
-/// stops the rseq Ps; percpu_after lets them go again, the outermost of forks within forks.
+/// For fork: takes the lock, unless the calling thread holds it (false; see Mutex::lock_for_fork), and gives it back.
 bool percpu_is_mine() noexcept;
-[[nodiscard]] bool percpu_prepare_fork(bool interrupted) noexcept;
-void percpu_after_fork(bool child, bool took_lock, bool outermost) noexcept;
+[[nodiscard]] bool percpu_lock_for_fork(bool interrupted) noexcept;
+void percpu_after_fork(bool child, bool took_lock) noexcept;
 
 }  // namespace ashlar

@@ -94,9 +94,9 @@ TEST_F(ForkLocks, central_lists_held) {
   EXPECT_FALSE(central_is_mine());
 }
 
-TEST_F(ForkLocks, percpu_held_with_ps_stopped) {
-  ASSERT_TRUE(percpu_prepare_fork(false));
-  const auto rest = [] { percpu_after_fork(false, true, true); };
+TEST_F(ForkLocks, percpu_held) {
+  ASSERT_TRUE(percpu_lock_for_fork(false));
+  const auto rest = [] { percpu_after_fork(false, true); };
   expect_good_child(rest);
   EXPECT_TRUE(percpu_is_mine());
   rest();
@@ -104,11 +104,11 @@ TEST_F(ForkLocks, percpu_held_with_ps_stopped) {
 }
 
 TEST_F(ForkLocks, several_held) {
-  ASSERT_TRUE(percpu_prepare_fork(false));
+  ASSERT_TRUE(percpu_lock_for_fork(false));
   ASSERT_TRUE(page_heap.lock_for_fork(false));
   const auto rest = [] {
     page_heap.unlock();
-    percpu_after_fork(false, true, true);
+    percpu_after_fork(false, true);
   };
   expect_good_child(rest);
   rest();
@@ -116,14 +116,14 @@ TEST_F(ForkLocks, several_held) {
 
 TEST_F(ForkLocks, fork_in_the_middle_of_a_fork) {
   // As if a signal had hit the prepare handler when it held everything. And the child forks before it lets go.
-  ASSERT_TRUE(percpu_prepare_fork(false));
+  ASSERT_TRUE(percpu_lock_for_fork(false));
   CentralSet held;
   central_lock_for_fork(&held, false);
   ASSERT_TRUE(page_heap.lock_for_fork(false));
   const auto rest = [&held] {
     page_heap.unlock();
     central_unlock(held);
-    percpu_after_fork(false, true, true);
+    percpu_after_fork(false, true);
   };
   expect_good_child([&rest] {
     const pid_t grandchild = fork();
