@@ -136,7 +136,13 @@ void give_p_a_slab(const RseqSite& site) {
 
 Cache guest_cache() {
   // Acquire pairs with the release in count_cpus_locked: slabtab is filled.
-  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
+  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) {
+    // Nobody leases without the key, and so nobody has counted.
+    if (have_exit_key || __atomic_load_n(&counted_cpus, __ATOMIC_RELAXED)) return {};
+    MutexGuard guard(mutex);
+    if (!counted_cpus) count_cpus_locked();
+    if (rseq_bound == 0) return {};
+  }
   Cache c;
   c.rseq = true;
   c.site = guest_site();

@@ -3,6 +3,7 @@
 // crowd.cc - threads in numbers: births by the hundred thousand, thousands alive at once, and cancellation in the
 // middle of allocation-heavy code. test/preload/crowd.sh runs it: crowd births|alive|cancel COUNT
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ void alive(size_t count) {
   for (size_t i = 0; i < count; ++i) start(&threads[i], long_life, reinterpret_cast<void*>(i));
   while (waiting.load() != count) usleep(1000);
   printf("%zu threads alive\n", count);
+  malloc_trim(0);  // looks into the caches that they share
   pthread_mutex_lock(&gate);
   is_open = true;
   pthread_cond_broadcast(&opened);
