@@ -51,8 +51,12 @@ class PageHeap {
   /// Grows the span to `pages` pages where the pages behind it are free, or the window can grow there.
   bool extend(Span* span, size_t pages) noexcept;
 
-  /// Gives the pages behind the first `pages` back.
-  void shrink(Span* span, size_t pages) noexcept;
+  /// Gives the pages behind the first `pages` back. `clean`: these read as zero.
+  void shrink(Span* span, size_t pages, bool clean) noexcept;
+
+  /// Replaces [start, start + bytes) of a span by a fresh, clean mapping that merges with its neighbours: os::renew,
+  /// and the advice about huge pages that these have. False: the memory is as it was.
+  bool renew(uintptr_t start, size_t bytes) noexcept;
 
   /// Gives memory back until at most `keep_bytes` of free pages are dirty; returns the bytes given back.
   size_t purge(size_t keep_bytes) noexcept;
@@ -116,6 +120,7 @@ class PageHeap {
   size_t pages_ = 0;          ///< pages of the window that are open
   size_t map_bytes_ = 0;      ///< bytes of the page map that are open
   size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
+  size_t no_huge_bytes_ = 0;  ///< of advised_bytes_, the first part: it was told to make none
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;

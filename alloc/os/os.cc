@@ -74,6 +74,17 @@ bool map_exactly(uintptr_t addr, size_t bytes) {
   return false;
 }
 
+/// Emulators may accept MADV_DONTNEED and not follow it; a purged page that does not read as zero would break calloc.
+/// So the first call looks, at memory that nobody needs. Relaxed: two first calls come to the same result.
+Verdict probe_advice(uintptr_t addr, size_t bytes) {
+  auto* probe = reinterpret_cast<volatile unsigned char*>(addr);
+  *probe = 1;
+  const bool advised = syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;
+  const Verdict known = advised && *probe == 0 ? kWorks : kRemap;
+  __atomic_store_n(&verdict, known, __ATOMIC_RELAXED);
+  return known;
+}
+
 /// 8 random bytes from the kernel's gift to every process; no system call.
 uint64_t random_bits() {
   const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_RANDOM));
@@ -160,17 +171,11 @@ void* map(size_t bytes) noexcept {
 }
 
 bool purge(uintptr_t addr, size_t bytes) noexcept {
-  // Emulators may accept the advice and not follow it; a purged page that does not read as zero would break calloc. So
-  // the first call looks. Relaxed: two first calls come to the same result.
   if (injected_failure()) return false;
   note_range(addr, bytes);
   Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
   if (known == kUnknown) {
-    auto* probe = reinterpret_cast<volatile unsigned char*>(addr);
-    *probe = 1;
-    const bool advised = syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;
-    known = advised && *probe == 0 ? kWorks : kRemap;
-    __atomic_store_n(&verdict, known, __ATOMIC_RELAXED);
+    known = probe_advice(addr, bytes);
     if (known == kWorks) return true;
   }
   if (known == kWorks)
@@ -191,11 +196,13 @@ bool renew(uintptr_t addr, size_t bytes) noexcept {
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept {
   if (injected_failure()) return false;
   note_range(from | to, bytes);
+  Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
+  if (known == kUnknown) known = probe_advice(to, bytes);
   const long r = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
   if (r == -1) return false;
-  // DONTUNMAP keeps the place for us; the fresh mapping can merge with its neighbours, and emulators that take the flag
-  // for a plain move (qemu-user) learn that the place is there.
-  raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
+  // DONTUNMAP keeps the place for us, as part of the mapping that it was part of: no mapping is split. Emulators that
+  // take the flag for a plain move (qemu-user), and do not follow advice either, must learn that the place is there.
+  if (known != kWorks) raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
   return true;
 }
 
