@@ -208,12 +208,24 @@ void central_release_empty() noexcept {
   }
 }
 
-void central_lock_all() noexcept {
-  for (Bin bin = kBinFirstClass; bin < kNumBins; ++bin) centrals[bin].mutex.lock();
+bool central_is_mine() noexcept {
+  for (Bin bin = kBinFirstClass; bin < kNumBins; ++bin) {
+    if (centrals[bin].mutex.is_mine()) return true;
+  }
+  return false;
 }
 
-void central_unlock_all() noexcept {
-  for (Bin bin = kBinFirstClass; bin < kNumBins; ++bin) centrals[bin].mutex.unlock();
+void central_lock_for_fork(CentralSet* taken, bool interrupted) noexcept {
+  *taken = {};
+  for (Bin bin = kBinFirstClass; bin < kNumBins; ++bin) {
+    if (centrals[bin].mutex.lock_for_fork(interrupted)) taken->bits[bin / 64] |= uint64_t{1} << (bin % 64);
+  }
+}
+
+void central_unlock(const CentralSet& taken) noexcept {
+  for (Bin bin = kBinFirstClass; bin < kNumBins; ++bin) {
+    if ((taken.bits[bin / 64] >> (bin % 64) & 1) != 0) centrals[bin].mutex.unlock();
+  }
 }
 
 void central_count_direct(Bin bin) noexcept {

@@ -39,9 +39,13 @@ void central_count_direct(Bin bin) noexcept;
 /// Gives the spans that are kept although all their objects are free back to the page heap.
 void central_release_empty() noexcept;
 
-/// For fork.
-void central_lock_all() noexcept;
-void central_unlock_all() noexcept;
+/// For fork: takes the locks that the calling thread does not hold (see Mutex::lock_for_fork), and says which.
+struct CentralSet {
+  uint64_t bits[(kBinFirstForeign + 63) / 64];
+};
+bool central_is_mine() noexcept;
+void central_lock_for_fork(CentralSet* taken, bool interrupted) noexcept;
+void central_unlock(const CentralSet& taken) noexcept;
 
 struct CentralStats {
   uint64_t out, direct_mallocs;

@@ -9,7 +9,7 @@
 namespace ashlar {
 
 void fatal_not_ours(const void* p) noexcept {
-  fatal_pointer("invalid pointer: not allocated by Ashlar", p);
+  fatal_pointer("invalid pointer: not allocated by Ashlar, perhaps by another malloc (RTLD_DEEPBIND?)", p);
 }
 
 void fatal_bad_block(const void* p) noexcept {

@@ -16,11 +16,11 @@
 #include "alloc/percpu.h"
 
 // The first two are missing in older versions of glibc. _dl_find_object (2.35, in libc) takes no lock.
-// __tls_get_addr is a function of the dynamic loader.
+// __libc_stack_end is a variable of the dynamic loader.
 extern "C" {
 #pragma weak __libc_single_threaded
 [[gnu::weak]] int _dl_find_object(void* pc, struct dl_find_object* result) noexcept;
-[[gnu::weak]] void* __tls_get_addr(void* index);
+[[gnu::weak]] extern const void* __libc_stack_end;
 }
 
 namespace ashlar {
@@ -46,10 +46,10 @@ void* object_of(const void* pc) {
 /// Whether `pc` may be code of glibc, which may call us with its locks held: pthread_join, for one, frees the TLS of
 /// dead threads with the lock of the stacks. Where nobody can tell: yes.
 bool may_be_glibc(const void* pc) {
-  if (&_dl_find_object == nullptr || &__tls_get_addr == nullptr) return true;
+  if (&_dl_find_object == nullptr || &__libc_stack_end == nullptr) return true;
   void* const own = object_of(pc);
   void* const libc = object_of(reinterpret_cast<void*>(&pthread_create));
-  void* const loader = object_of(reinterpret_cast<void*>(&__tls_get_addr));
+  void* const loader = object_of(&__libc_stack_end);
   return own == nullptr || libc == nullptr || loader == nullptr || own == libc || own == loader;
 }
 
@@ -61,7 +61,7 @@ void* helper_main(void* /*unused*/) {
     os::sleep_ms(next == PageHeap::Look::kMore ? kMoreMs : look_ms);
     const size_t before = page_heap.was_dirty_pages();
     if (next == PageHeap::Look::kWait) {
-      drain_idle_caches();
+      drain_idle_leases();
       central_release_empty();
     }
     // What others freed meanwhile counts with it, which gives their pages back a little early.

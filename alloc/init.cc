@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "alloc/base/check.h"
 #include "alloc/base/futex.h"
 #include "alloc/central.h"
 #include "alloc/compat.h"
@@ -18,7 +19,11 @@
 #include "alloc/percpu.h"
 #include "alloc/trace.h"
 
-extern "C" char** environ;
+extern "C" {
+extern char** environ;
+// The dynamic linker's: where the kernel put argc, argv and the environment. Weak: other libcs do not have it.
+[[gnu::weak]] extern const uintptr_t* __libc_stack_end;
+}
 
 namespace ashlar {
 
@@ -28,26 +33,55 @@ namespace {
 
 constinit Mutex mutex;
 
-// Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent.
+// Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent. A
+// signal handler may fork that interrupted us: what its thread holds already stays held, in the child, too, where the
+// interrupted code goes on once the handler returns. Such a handler may even have interrupted a fork of the same
+// thread.
+struct HeldByFork {
+  bool init, percpu, page_heap;
+  CentralSet central;
+};
+constexpr unsigned kMaxForks = 16;
+constinit HeldByFork held_by_fork[kMaxForks] = {};
+constinit unsigned forks_under_way = 0;  // of one thread, each in a signal handler that interrupted the one before
+
 void prepare_fork() {
-  mutex.lock();
-  percpu_prepare_fork();
-  central_lock_all();
-  page_heap.lock_for_fork();
+  const bool interrupted = mutex.is_mine() || percpu_is_mine() || central_is_mine() || page_heap.is_mine();
+  const bool took_init = mutex.lock_for_fork(interrupted);
+  check(forks_under_way < kMaxForks, "too many forks from signal handlers that interrupted a fork");
+  HeldByFork& held = held_by_fork[forks_under_way++];
+  held.init = took_init;
+  held.percpu = percpu_lock_for_fork(interrupted);
+  central_lock_for_fork(&held.central, interrupted);
+  held.page_heap = page_heap.lock_for_fork(interrupted);
+}
+
+void after_fork(bool child) {
+  const HeldByFork& held = held_by_fork[forks_under_way - 1];
+  page_heap.after_fork(child);
+  if (held.page_heap) page_heap.unlock();
+  central_unlock(held.central);
+  percpu_after_fork(child, held.percpu);
+  --forks_under_way;
+  if (held.init) mutex.unlock();
 }
 
 void parent_after_fork() {
-  page_heap.unlock_after_fork(false);
-  central_unlock_all();
-  percpu_parent_after_fork();
-  mutex.unlock();
+  after_fork(false);
 }
 
 void child_after_fork() {
-  page_heap.unlock_after_fork(true);
-  central_unlock_all();
-  percpu_child_after_fork();
-  mutex.unlock();
+  after_fork(true);
+}
+
+/// The environment: also before libc has initialised itself (malloc in .preinit_array, or with LD_AUDIT), when
+/// `environ` is still null.
+const char* const* environment() {
+  if (environ != nullptr || &__libc_stack_end == nullptr || __libc_stack_end == nullptr) return environ;
+  const uintptr_t* arguments = __libc_stack_end + 1;
+  const uintptr_t argc = *__libc_stack_end;
+  if (argc > (uintptr_t{1} << 24) || arguments[argc] != 0) return nullptr;
+  return reinterpret_cast<const char* const*>(arguments + argc + 1);
 }
 
 [[gnu::destructor]] void at_exit() {
@@ -62,7 +96,7 @@ bool init_slow() noexcept {
     MutexGuard guard(mutex);
     if (initialised) return true;
     t.begin_us = os::now_us();
-    read_options(environ, os::is_secure());
+    read_options(environment(), os::is_secure());
     t.options_us = os::now_us();
     t.classes_us = os::now_us();  // the tables are computed by the compiler: nothing to do, and the trace shows it
     if (!page_heap.init()) return false;

@@ -51,7 +51,7 @@ void release_large(Span* s, bool clean) {
   count(0, 1, 0, s->pages);
   if (s->moved) {
     // A fresh mapping can merge with its neighbours again; it is clean, too.
-    clean = os::renew(s->start, s->pages * kPageBytes);
+    clean = page_heap.renew(s->start, s->pages * kPageBytes);
     set_moved(s, false);
   }
   page_heap.release(s, clean);
@@ -63,11 +63,11 @@ Span* move_large(Span* from, size_t pages) {
   if (to == nullptr) return nullptr;
   const size_t bytes = from->pages * kPageBytes;
   bool clean = false;
-  if (bytes >= kMoveBytes && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
+  if (bytes >= kMoveBytes && page_heap.is_whole_os_pages(from->start | to->start, bytes) &&
+      __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
       os::move_pages(from->start, to->start, bytes)) {
     set_moved(to, true);
-    set_moved(from, false);  // what stays behind is a fresh mapping
-    clean = true;
+    clean = true;  // what stays behind has no pages; if it was moved itself, it is renewed when it is released
   } else {
     __builtin_memcpy(reinterpret_cast<void*>(to->start), reinterpret_cast<void*>(from->start), bytes);
   }
@@ -102,7 +102,10 @@ void* reallocate_large(void* block, Span* span, size_t size) noexcept {
   if (pages == old_pages) return block;
   if (pages < old_pages) {
     count(0, 0, 0, old_pages - pages);
-    page_heap.shrink(span, pages);
+    // What a moved block leaves must not stay a map of its own.
+    const bool clean =
+        span->moved && page_heap.renew(span->start + pages * kPageBytes, (old_pages - pages) * kPageBytes);
+    page_heap.shrink(span, pages, clean);
   } else if (page_heap.extend(span, pages)) {
     count(0, 0, pages - old_pages, 0);
   } else {

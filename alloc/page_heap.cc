@@ -265,7 +265,7 @@ bool PageHeap::open_map(size_t pages) noexcept {
 bool PageHeap::is_staged_huge(size_t page) const noexcept {
   const size_t bytes = (page + 1) << kPageLog2;
   if (options.thp == Options::kOff || bytes > advised_bytes_) return false;
-  return options.thp == Options::kOn || bytes > huge_from_bytes_;
+  return options.thp == Options::kOn || bytes > no_huge_bytes_;
 }
 
 /// Tells the kernel about huge pages in what was opened: none while the heap is small, since one small block must not
@@ -276,8 +276,22 @@ void PageHeap::stage_huge_pages() noexcept {
   if (open <= advised_bytes_) return;
   const bool huge = options.thp == Options::kOn || (options.thp == Options::kAuto && open > kSmallHeapBytes);
   os::advise_huge(window_.base + advised_bytes_, open - advised_bytes_, huge);
-  if (!huge) huge_from_bytes_ = open;
   advised_bytes_ = open;
+  if (!huge) no_huge_bytes_ = open;
+}
+
+bool PageHeap::renew(uintptr_t start, size_t bytes) noexcept {
+  if (!is_whole_os_pages(start, bytes) || !os::renew(start, bytes)) return false;
+  const uintptr_t end = start + bytes;
+  mutex_.lock();
+  const uintptr_t no_huge_end = window_.base + no_huge_bytes_;
+  const uintptr_t advised_end = window_.base + advised_bytes_;
+  mutex_.unlock();
+  if (start < no_huge_end) os::advise_huge(start, (end < no_huge_end ? end : no_huge_end) - start, false);
+  const uintptr_t huge_start = start < no_huge_end ? no_huge_end : start;
+  const uintptr_t huge_end = end < advised_end ? end : advised_end;
+  if (huge_start < huge_end) os::advise_huge(huge_start, huge_end - huge_start, true);
+  return true;
 }
 
 bool PageHeap::grow_by(size_t more) noexcept {
@@ -364,12 +378,12 @@ bool PageHeap::extend(Span* span, size_t pages) noexcept {
   return true;
 }
 
-void PageHeap::shrink(Span* span, size_t pages) noexcept {
+void PageHeap::shrink(Span* span, size_t pages, bool clean) noexcept {
   MutexGuard guard(mutex_);
   const size_t give = span->pages - pages;
   span->pages = static_cast<uint32_t>(pages);
-  put(page_of(span->start) + pages, give, false);
-  enforce_budget_after_free();
+  put(page_of(span->start) + pages, give, clean);
+  if (!clean) enforce_budget_after_free();
 }
 
 PageHeapStats PageHeap::stats() noexcept {

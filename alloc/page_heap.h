@@ -54,8 +54,12 @@ class PageHeap {
   /// Grows the span to `pages` pages where the pages behind it are free, or the window can grow there.
   bool extend(Span* span, size_t pages) noexcept;
 
-  /// Gives the pages behind the first `pages` back.
-  void shrink(Span* span, size_t pages) noexcept;
+  /// Gives the pages behind the first `pages` back. `clean`: these read as zero.
+  void shrink(Span* span, size_t pages, bool clean) noexcept;
+
+  /// Replaces [start, start + bytes) of a span by a fresh, clean mapping that merges with its neighbours: os::renew,
+  /// and the advice about huge pages that these have. False: the memory is as it was.
+  bool renew(uintptr_t start, size_t bytes) noexcept;
 
   /// Gives memory back until at most `keep_bytes` of free pages are dirty; returns the bytes given back.
   size_t purge(size_t keep_bytes) noexcept;
@@ -74,14 +78,23 @@ class PageHeap {
 
   /// Dirty free pages; racy, for policies.
   size_t was_dirty_pages() const noexcept { return __atomic_load_n(&dirty_pages_, __ATOMIC_RELAXED); }
+  /// Whether [start, start + bytes) is made of whole OS pages, so that the kernel can be asked to replace it: a length
+  /// that is not it would round up, over the neighbour's memory.
+  bool is_whole_os_pages(uintptr_t start, size_t bytes) const noexcept {
+    return ((start | bytes) & (os_page_bytes_ - 1)) == 0;
+  }
 
   /// Bytes of pages in use; racy, for policies.
   size_t was_inuse_bytes() const noexcept { return __atomic_load_n(&inuse_pages_, __ATOMIC_RELAXED) << kPageLog2; }
 
   PageHeapStats stats() noexcept;
-  /// For fork: no purge is under way while it is held, since the child could not finish it.
-  void lock_for_fork() noexcept;
-  void unlock_after_fork(bool child) noexcept;
+  /// For fork: no purge of another thread is under way while it is held, since the child could not finish it. See
+  /// Mutex::lock_for_fork for the result.
+  bool is_mine() const noexcept { return mutex_.is_mine(); }
+  [[nodiscard]] bool lock_for_fork(bool interrupted) noexcept;
+  void unlock() noexcept { mutex_.unlock(); }
+  /// With the lock held. In the child the pages that another thread was purging are lost, but purges go on.
+  void after_fork(bool child) noexcept;
 
  private:
   static constexpr size_t kNoPage = ~size_t{0};
@@ -123,10 +136,10 @@ class PageHeap {
 
   Mutex mutex_;
   os::Window window_;
-  size_t pages_ = 0;            ///< pages of the window that are open
-  size_t map_bytes_ = 0;        ///< bytes of the page map that are open
-  size_t advised_bytes_ = 0;    ///< of the window, from its base: the part that the kernel was told about huge pages
-  size_t huge_from_bytes_ = 0;  ///< of the window: from there on, huge pages were asked for
+  size_t pages_ = 0;          ///< pages of the window that are open
+  size_t map_bytes_ = 0;      ///< bytes of the page map that are open
+  size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
+  size_t no_huge_bytes_ = 0;  ///< of advised_bytes_, the first part: it was told to make none
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;
@@ -138,7 +151,7 @@ class PageHeap {
   uint64_t meta_bytes_ = 0;
 
   // purge.cc
-  bool purging_ = false;
+  uintptr_t purging_ = 0;       ///< the thread that purges, by this_thread()
   size_t reuse_credit_ = 0;     ///< pages that came back into use soon after a purge: do not purge these
   size_t low_dirty_ = 0;        ///< least dirty_pages_ since window_start_ms_: memory that was idle all that time
   size_t low_before_ = 0;       ///< the same for the window before (kept by the helper)

@@ -46,9 +46,11 @@ constinit unsigned leases_free = 1;   // relaxed hint for guests
 constinit bool counted_cpus = false;  // likewise: read without the lock to skip it
 constinit bool rseq_wanted = false;
 constinit unsigned rseq_bound = 0;  // Ps that slabtab has; 0: rseq is not active
+enum Barrier : uint8_t { kNotAsked, kWorks, kMissing };
+constinit Barrier barrier = kNotAsked;  // what the kernel said to membarrier, with which Ps are stopped
 constinit uintptr_t rseq_p_offset = kRseqCpuId;
 constinit Slab* slabtab[kMaxPs] = {};
-constinit Slab* stopped[kMaxPs] = {};  // slabtab, while a fork is under way
+constinit Slab* stopped[kMaxPs] = {};  // real slabs out of slabtab, while their Ps stand still
 constinit RealSlab first_slab = {};
 constinit pthread_key_t exit_key = 0;
 constinit bool have_exit_key = false;
@@ -80,7 +82,7 @@ void count_cpus_locked() {
   const os::CpuCount cpus = os::cpu_count();
   // Two for each CPU: some of the first threads, the initial one above all, do nothing but wait.
   full_leases = 2 * cpus.usable < kMaxLeases ? 2 * cpus.usable : kMaxLeases;
-  if (rseq_wanted && cpus.bound <= kMaxPs) {
+  if (rseq_wanted && cpus.bound != 0 && cpus.bound <= kMaxPs) {
     for (unsigned p = 0; p < cpus.bound; ++p) slabtab[p] = empty_slab();
     __atomic_store_n(&rseq_bound, cpus.bound, __ATOMIC_RELEASE);
     max_leases = full_leases;
@@ -136,7 +138,13 @@ void give_p_a_slab(const RseqSite& site) {
 
 Cache guest_cache() {
   // Acquire pairs with the release in count_cpus_locked: slabtab is filled.
-  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) return {};
+  if (__atomic_load_n(&rseq_bound, __ATOMIC_ACQUIRE) == 0) {
+    // Nobody leases without the key, and so nobody has counted.
+    if (have_exit_key || __atomic_load_n(&counted_cpus, __ATOMIC_RELAXED)) return {};
+    MutexGuard guard(mutex);
+    if (!counted_cpus) count_cpus_locked();
+    if (rseq_bound == 0) return {};
+  }
   Cache c;
   c.rseq = true;
   c.site = guest_site();
@@ -164,9 +172,7 @@ RseqSite guest_site() noexcept {
 constinit const EmptySlab kEmptySlab = make_empty_slab();
 
 void init_percpu() noexcept {
-  // The barrier is registered while the process has one thread: that costs 4 us here, and 12 ms once there are more.
-  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0 &&
-                os::register_rseq_barrier();
+  rseq_wanted = options.percpu && !os::kThreadSanitizer && &__rseq_size != nullptr && __rseq_size > 0;
   if (rseq_wanted && getauxval(kAuxRseqFeatureSize) >= kRseqMmCid + 4) rseq_p_offset = kRseqMmCid;
   have_exit_key = pthread_key_create(&exit_key, thread_exit) == 0;
 }
@@ -179,8 +185,8 @@ Cache current_cache() noexcept {
   Slab* s = tls_slab;
   if (s->real) [[likely]]
     return {s, false, {}};
-  // Without the key a thread could not return its lease: only the first one, which lives as long as the process, takes
-  // it.
+  // Without the key (a program may have taken all PTHREAD_KEYS_MAX before us) a thread could not return its lease: only
+  // the first one, which lives as long as the process, takes it.
   const bool may_lease = !tls_exited && (have_exit_key || num_slabs == 0);
   if (may_lease &&
       (__atomic_load_n(&leases_free, __ATOMIC_RELAXED) != 0 || !__atomic_load_n(&counted_cpus, __ATOMIC_RELAXED)) &&
@@ -208,43 +214,27 @@ void count_caches(CacheCounts* out) noexcept {
 
 namespace {
 
-/// Whether the slab was used since the last call for it.
-bool was_used(Slab* s) {
-  uint64_t sum = 0;
-  for (const uint64_t& h : s->header) sum = sum * 31 + __atomic_load_n(&h, __ATOMIC_RELAXED);
-  const bool used = sum != s->look;
-  s->look = sum;
-  return used;
-}
-
-bool holds_objects(const Slab* s) {
-  for (CacheIndex k = 0; k < kNumCaches; ++k) {
-    if ((__atomic_load_n(&s->header[s->cache_bin[k]], __ATOMIC_RELAXED) & kTopMask) != s->first[k]) return true;
-  }
-  return false;
-}
-
-/// Stops the Ps that have a slab and for whose slab `choose` holds; false: none.
-template <typename F>
-bool stop_ps(F choose) {
+/// Stops all Ps that have a slab. False: the kernel knows no barrier, so they go on. It is asked here and not before:
+/// some programs run under a filter that kills whoever asks, and few drain Ps.
+bool stop_ps() {
   bool any = false;
+  for (unsigned p = 0; p < rseq_bound; ++p) any |= slabtab[p] != empty_slab();
+  if (!any) return true;
+  if (barrier == kNotAsked) barrier = os::register_rseq_barrier() ? kWorks : kMissing;
+  if (barrier == kMissing) return false;
   for (unsigned p = 0; p < rseq_bound; ++p) {
     stopped[p] = slabtab[p];
-    if (stopped[p] == empty_slab()) continue;
-    if (!choose(stopped[p])) {
-      stopped[p] = empty_slab();
-      continue;
-    }
-    any = true;
-    __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+    if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
   }
-  if (any) os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
-  return any;
+  os::rseq_barrier();  // orders the stores before anything that follows, on every CPU
+  return true;
 }
 
 void restart_ps() {
   for (unsigned p = 0; p < rseq_bound; ++p) {
+    if (stopped[p] == nullptr) continue;
     if (stopped[p] != empty_slab()) __atomic_store_n(&slabtab[p], stopped[p], __ATOMIC_RELEASE);
+    stopped[p] = nullptr;
   }
 }
 
@@ -252,29 +242,22 @@ void drain_slab(Slab* s) {
   Cache{s, false, {}}.drain_all();
 }
 
-/// Empties the slabs that stand still, or can be made to, and for which `choose` holds.
+/// Empties the leases that nobody holds, where `choose` holds: their caches are as good as ours.
 template <typename F>
-void drain_slabs(F choose) {
-  MutexGuard guard(mutex);
-  if (stop_ps(choose)) {
-    for (unsigned p = 0; p < rseq_bound; ++p) {
-      if (stopped[p] != empty_slab()) drain_slab(stopped[p]);
-    }
-    restart_ps();
-  }
-  // Leases that nobody holds: their caches are as good as ours.
+void drain_free_leases_locked(F choose) {
   for (unsigned i = 0; i < max_leases; ++i) {
     const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
     if (lease[i] != nullptr && !taken && choose(lease[i])) drain_slab(lease[i]);
   }
 }
 
-bool every_slab(const Slab* /*s*/) {
-  return true;
-}
-
-bool idle_slab(Slab* s) {
-  return !was_used(s) && holds_objects(s);
+/// Whether the slab was used since the last call for it.
+bool was_used(Slab* s) {
+  uint64_t sum = 0;
+  for (const uint64_t& h : s->header) sum = sum * 31 + __atomic_load_n(&h, __ATOMIC_RELAXED);
+  const bool used = sum != s->look;
+  s->look = sum;
+  return used;
 }
 
 }  // namespace
@@ -285,29 +268,40 @@ bool thread_is_ending() noexcept {
 
 void drain_caches() noexcept {
   if (tls_slab->real) drain_slab(tls_slab);
-  drain_slabs(every_slab);
+  MutexGuard guard(mutex);
+  if (rseq_bound != 0 && stop_ps()) {
+    for (unsigned p = 0; p < rseq_bound; ++p) {
+      if (stopped[p] != nullptr && stopped[p] != empty_slab()) drain_slab(stopped[p]);
+    }
+    restart_ps();
+  }
+  drain_free_leases_locked([](Slab*) { return true; });
 }
 
-void drain_idle_caches() noexcept {
-  drain_slabs(idle_slab);
+void drain_idle_leases() noexcept {
+  MutexGuard guard(mutex);
+  drain_free_leases_locked([](Slab* s) { return !was_used(s); });
 }
 
-void percpu_prepare_fork() noexcept {
-  mutex.lock();
-  stop_ps(every_slab);
+bool percpu_is_mine() noexcept {
+  return mutex.is_mine();
 }
 
-void percpu_parent_after_fork() noexcept {
-  restart_ps();
-  mutex.unlock();
+bool percpu_lock_for_fork(bool interrupted) noexcept {
+  return mutex.lock_for_fork(interrupted);
 }
 
-void percpu_child_after_fork() noexcept {
-  restart_ps();
-  // Slabs that other threads leased may have been copied in the middle of an update: what they cached is lost to the
-  // child. They stay in the list of all slabs, so that statistics go on counting it as cached; new leases get new
-  // slabs.
-  for (unsigned i = 0; i < max_leases; ++i) {
+void percpu_after_fork(bool child, bool took_lock) noexcept {
+  if (child) {
+    // Other threads may have been in the middle of a sequence while the kernel copied the slabs of the Ps: what these
+    // cached is lost to the child. They stay in the list of all slabs, so that statistics go on counting it as cached.
+    // To stop the Ps instead would cost an interrupt on every CPU at each fork, and a system call that sandboxes do not
+    // know. (A drain that a signal handler which forks has interrupted puts those back that it had stopped.)
+    for (unsigned p = 0; p < rseq_bound; ++p) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+  }
+  if (!took_lock) return;  // what is below would change under the hands of the interrupted code
+  // Likewise slabs that other threads leased; new leases get new slabs.
+  for (unsigned i = 0; child && i < max_leases; ++i) {
     const bool taken = (lease_taken[i / 64] >> (i % 64) & 1) != 0;
     if (!taken || lease[i] == tls_slab) continue;
     forget_growth(lease[i]);

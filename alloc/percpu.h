@@ -77,15 +77,16 @@ void count_caches(CacheCounts* out) noexcept;
 /// True once the calling thread has given its lease back for good: it is about to end.
 bool thread_is_ending() noexcept;
 
-/// Empties the caches of Ps and of free leases that nobody used since the last call.
-void drain_idle_caches() noexcept;
+/// Empties the free leases that nobody used since the last call. Not the caches of rseq Ps: stopping those takes a
+/// system call (membarrier) that some sandboxes kill for, and what they hold is at most 8 KiB a class and CPU.
+void drain_idle_leases() noexcept;
 
 /// Empties the caches that can be: the calling thread's, and with rseq those of all Ps.
 void drain_caches() noexcept;
 
-/// For fork: percpu_prepare takes the lock and stops the rseq Ps; the others let them go again.
-void percpu_prepare_fork() noexcept;
-void percpu_parent_after_fork() noexcept;
-void percpu_child_after_fork() noexcept;
+/// For fork: takes the lock, unless the calling thread holds it (false; see Mutex::lock_for_fork), and gives it back.
+bool percpu_is_mine() noexcept;
+[[nodiscard]] bool percpu_lock_for_fork(bool interrupted) noexcept;
+void percpu_after_fork(bool child, bool took_lock) noexcept;
 
 }  // namespace ashlar

@@ -13,8 +13,6 @@
 //    delay is taken off the credit again.
 //  - No storm: a look of the helper makes at most kRunsPerLook system calls.
 //  - The highest addresses go first. The lock is not held while the kernel works: the runs are taken out meanwhile.
-#include <sched.h>
-
 #include "alloc/helper.h"
 #include "alloc/options.h"
 #include "alloc/page_heap.h"
@@ -32,6 +30,23 @@ constexpr size_t kNotWorthAThread = (size_t{1} << 20) >> kPageLog2;
 
 size_t smaller(size_t a, size_t b) {
   return a < b ? a : b;
+}
+
+/// The bits of whole OS pages of `unit` pages (a power of two, at most 64) that are free and hold something dirty. The
+/// rest of a dirty run cannot be purged: it shares its OS page with a block.
+uint64_t purgeable(uint64_t free, uint64_t dirty, size_t unit) {
+  uint64_t m = free & dirty;
+  if (unit == 1 || m == 0) return m;
+  uint64_t all_free = free;
+  for (size_t i = 1; i < unit; i *= 2) {
+    all_free &= all_free >> i;
+    m |= m >> i;
+  }
+  uint64_t firsts = 1;  // one bit an OS page
+  for (size_t i = unit; i < 64; i *= 2) firsts |= firsts << i;
+  m &= all_free & firsts;
+  for (size_t i = 1; i < unit; i *= 2) m |= m << i;
+  return m;
 }
 
 }  // namespace
@@ -75,23 +90,28 @@ void PageHeap::enforce_budget_after_free() noexcept {
 
 /// Where the kernel makes huge pages, clean free pages beside a dirty one may be resident with it: they go together.
 void PageHeap::widen_to_huge_page(Run* run) const noexcept {
+  const size_t unit = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
   const size_t huge_pages = kHugeBytes >> kPageLog2;
   const size_t from = run->first / huge_pages * huge_pages;
   const size_t end = (run->first + run->pages + huge_pages - 1) / huge_pages * huge_pages;
   size_t last = run->first + run->pages;
-  while (run->first > from && is_staged_huge(run->first - 1) && all_free(run->first - 1, 1)) --run->first;
-  while (last < end && is_staged_huge(last) && all_free(last, 1)) ++last;
+  while (run->first > from && is_staged_huge(run->first - unit) && all_free(run->first - unit, unit))
+    run->first -= unit;
+  while (last < end && is_staged_huge(last) && all_free(last, unit)) last += unit;
   run->pages = last - run->first;
 }
 
-/// Takes up to `want_pages` dirty free pages out of the heap, from its high end, as at most `max_runs` runs.
+/// Takes up to `want_pages` dirty free pages out of the heap, from its high end, as at most `max_runs` runs of whole OS
+/// pages.
 size_t PageHeap::collect_dirty(Run* runs, size_t max_runs, size_t want_pages) noexcept {
   size_t n = 0;
+  const size_t unit = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
+  want_pages = (want_pages + unit - 1) & ~(unit - 1);
   for (size_t s = (pages_ + kSuperPages - 1) / kSuperPages; s-- > 0 && want_pages > 0;) {
     const Superblock& b = *superblocks[s];
     if (b.any_free == 0) continue;
     for (size_t w = kSuperWords; w-- > 0 && want_pages > 0;) {
-      uint64_t m = b.free[w] & b.dirty[w];
+      uint64_t m = purgeable(b.free[w], b.dirty[w], unit);
       while (m != 0 && want_pages > 0) {
         const unsigned high = 63U - static_cast<unsigned>(__builtin_clzll(m));
         const uint64_t shifted = m << (63 - high);
@@ -133,10 +153,9 @@ void PageHeap::purge_map(size_t first, size_t pages) noexcept {
 /// pages given back.
 size_t PageHeap::purge_to(size_t keep_pages, size_t max_runs) noexcept {
   if (purging_ || dirty_pages_ <= keep_pages) return 0;
-  purging_ = true;
+  purging_ = this_thread();
   const uint64_t start_us = options.scavtrace ? os::now_us() : 0;
   const size_t dirty_before = dirty_pages_;
-  const uint64_t os_mask = os_page_bytes_ - 1;
   size_t purged = 0;
   Run runs[kRunsPerBatch];
   // Relaxed: a fork that waits sees `purging_` with the lock held.
@@ -148,16 +167,7 @@ size_t PageHeap::purge_to(size_t keep_pages, size_t max_runs) noexcept {
     mutex_.unlock();
     bool progress = false;
     for (size_t i = 0; i < n; ++i) {
-      // Where OS pages are larger than ours, an edge may share one with a page in use.
-      const uintptr_t from = address(runs[i].first);
-      const uintptr_t to = from + (runs[i].pages << kPageLog2);
-      ok[i] = ((from | to) & os_mask) == 0 && os::purge(from, to - from);
-      if (!ok[i] && ((from | to) & os_mask) != 0) {
-        const uintptr_t inner_from = (from + os_mask) & ~os_mask;
-        const uintptr_t inner_to = to & ~os_mask;
-        if (inner_from < inner_to)
-          os::purge(inner_from, inner_to - inner_from);  // still counted as dirty: reads must be zero
-      }
+      ok[i] = os::purge(address(runs[i].first), runs[i].pages << kPageLog2);
       progress |= ok[i];
     }
     mutex_.lock();
@@ -173,7 +183,7 @@ size_t PageHeap::purge_to(size_t keep_pages, size_t max_runs) noexcept {
   recently_purged_ += purged;
   purged_pages_ += purged;
   ++purge_cycles_;
-  purging_ = false;
+  purging_ = 0;
   if (options.scavtrace) {
     trace_purge({purge_cycles_, start_us, os::now_us() - start_us, inuse_pages_ << kPageLog2, dirty_before << kPageLog2,
                  dirty_pages_ << kPageLog2, purged});
@@ -181,26 +191,33 @@ size_t PageHeap::purge_to(size_t keep_pages, size_t max_runs) noexcept {
   return purged;
 }
 
-void PageHeap::lock_for_fork() noexcept {
+bool PageHeap::lock_for_fork(bool interrupted) noexcept {
   // A purge works without the lock, on pages that it took out of the heap: its batch is let finish, in some 100 us.
+  // Not the one that a signal handler which forks has interrupted: that goes on when the handler returns, in the child,
+  // too. And where this thread holds the lock the purge could not finish.
   __atomic_store_n(&fork_waits_, true, __ATOMIC_RELAXED);
-  mutex_.lock();
-  let_purge_end();
+  for (;;) {
+    if (!mutex_.lock_for_fork(interrupted)) return false;
+    if (purging_ == 0 || purging_ == this_thread()) return true;
+    mutex_.unlock();
+    nap();
+  }
+}
+
+void PageHeap::after_fork(bool child) noexcept {
+  __atomic_store_n(&fork_waits_, false, __ATOMIC_RELAXED);
+  if (!child) return;
+  if (purging_ != this_thread()) purging_ = 0;
+  helper_ = false;  // it is not in the child, which asks for its own when it needs one
 }
 
 /// Waits until no other thread purges.
 void PageHeap::let_purge_end() noexcept {
-  while (purging_) {
+  while (purging_ != 0) {
     mutex_.unlock();
-    sched_yield();
+    nap();
     mutex_.lock();
   }
-}
-
-void PageHeap::unlock_after_fork(bool child) noexcept {
-  __atomic_store_n(&fork_waits_, false, __ATOMIC_RELAXED);
-  if (child) helper_ = false;  // it is not in the child, which asks for its own when it needs one
-  mutex_.unlock();
 }
 
 PageHeap::Look PageHeap::look_for_idle(size_t freed_pages) noexcept {

@@ -47,8 +47,20 @@ bool injected_failure() {
   return true;
 }
 
+constinit size_t forced_page_bytes = 0;
+constinit unsigned unaligned = 0;
+
+/// Every call about a range that others may share OS pages with.
+void note_range(uintptr_t addr, size_t bytes) {
+  const size_t page = __atomic_load_n(&forced_page_bytes, __ATOMIC_RELAXED);
+  if (page == 0 || ((addr | bytes) & (page - 1)) == 0) [[likely]]
+    return;
+  __atomic_fetch_add(&unaligned, 1, __ATOMIC_RELAXED);
+}
+
 uintptr_t raw_mmap(uintptr_t addr, size_t bytes, int prot, int flags) {
   if (injected_failure()) return 0;
+  note_range(addr, bytes);
   const long r = syscall(SYS_mmap, addr, bytes, prot, flags, -1, 0L);
   return r == -1 ? 0 : static_cast<uintptr_t>(r);
 }
@@ -60,6 +72,17 @@ bool map_exactly(uintptr_t addr, size_t bytes) {
   if (got == addr) return true;
   if (got != 0) syscall(SYS_munmap, got, bytes);
   return false;
+}
+
+/// Emulators may accept MADV_DONTNEED and not follow it; a purged page that does not read as zero would break calloc.
+/// So the first call looks, at memory that nobody needs. Relaxed: two first calls come to the same result.
+Verdict probe_advice(uintptr_t addr, size_t bytes) {
+  auto* probe = reinterpret_cast<volatile unsigned char*>(addr);
+  *probe = 1;
+  const bool advised = syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;
+  const Verdict known = advised && *probe == 0 ? kWorks : kRemap;
+  __atomic_store_n(&verdict, known, __ATOMIC_RELAXED);
+  return known;
 }
 
 /// 8 random bytes from the kernel's gift to every process; no system call.
@@ -111,7 +134,8 @@ bool reserve_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned rat
 }  // namespace
 
 size_t page_bytes() noexcept {
-  return getauxval(AT_PAGESZ);
+  const size_t forced = __atomic_load_n(&forced_page_bytes, __ATOMIC_RELAXED);
+  return forced != 0 ? forced : getauxval(AT_PAGESZ);
 }
 
 bool is_secure() noexcept {
@@ -145,6 +169,7 @@ bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table
 bool extend(const Window& w, uintptr_t from, size_t bytes) noexcept {
   if (!w.reserved) return map_exactly(from, bytes);
   if (injected_failure()) return false;
+  note_range(from, bytes);
   return syscall(SYS_mprotect, from, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
@@ -153,16 +178,11 @@ void* map(size_t bytes) noexcept {
 }
 
 bool purge(uintptr_t addr, size_t bytes) noexcept {
-  // Emulators may accept the advice and not follow it; a purged page that does not read as zero would break calloc. So
-  // the first call looks. Relaxed: two first calls come to the same result.
   if (injected_failure()) return false;
+  note_range(addr, bytes);
   Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
   if (known == kUnknown) {
-    auto* probe = reinterpret_cast<volatile unsigned char*>(addr);
-    *probe = 1;
-    const bool advised = syscall(SYS_madvise, addr, bytes, MADV_DONTNEED) == 0;
-    known = advised && *probe == 0 ? kWorks : kRemap;
-    __atomic_store_n(&verdict, known, __ATOMIC_RELAXED);
+    known = probe_advice(addr, bytes);
     if (known == kWorks) return true;
   }
   if (known == kWorks)
@@ -172,6 +192,7 @@ bool purge(uintptr_t addr, size_t bytes) noexcept {
 
 bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept {
   if (injected_failure()) return false;
+  note_range(addr, bytes);
   return syscall(SYS_madvise, addr, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
 }
 
@@ -181,11 +202,14 @@ bool renew(uintptr_t addr, size_t bytes) noexcept {
 
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept {
   if (injected_failure()) return false;
+  note_range(from | to, bytes);
+  Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
+  if (known == kUnknown) known = probe_advice(to, bytes);
   const long r = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
   if (r == -1) return false;
-  // DONTUNMAP keeps the place for us; the fresh mapping can merge with its neighbours, and emulators that take the flag
-  // for a plain move (qemu-user) learn that the place is there.
-  raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
+  // DONTUNMAP keeps the place for us, as part of the mapping that it was part of: no mapping is split. Emulators that
+  // take the flag for a plain move (qemu-user), and do not follow advice either, must learn that the place is there.
+  if (known != kWorks) raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
   return true;
 }
 
@@ -193,7 +217,7 @@ CpuCount cpu_count() noexcept {
   // The kernel writes its whole CPU mask and returns its length, which bounds every CPU number.
   uint64_t mask[128] = {};
   const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-  if (bytes <= 0) return {1, 1};
+  if (bytes <= 0) return {1, 0};
   unsigned usable = 0;
   for (uint64_t word : mask) usable += static_cast<unsigned>(__builtin_popcountll(word));
   return {usable == 0 ? 1 : usable, static_cast<unsigned>(bytes) * 8};
@@ -210,6 +234,18 @@ void rseq_barrier() noexcept {
 void fail_after(unsigned calls, unsigned count) noexcept {
   __atomic_store_n(&fail_count, count, __ATOMIC_RELAXED);
   __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED);
+}
+
+FailureSeam failure_seam() noexcept {
+  return {__atomic_load_n(&fail_countdown, __ATOMIC_RELAXED), __atomic_load_n(&fail_count, __ATOMIC_RELAXED)};
+}
+
+void force_page_bytes(size_t bytes) noexcept {
+  __atomic_store_n(&forced_page_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+unsigned unaligned_calls() noexcept {
+  return __atomic_load_n(&unaligned, __ATOMIC_RELAXED);
 }
 
 }  // namespace ashlar::os

@@ -40,7 +40,7 @@ struct Window {
   bool reserved = false;  ///< the range is reserved, not only chosen
 };
 
-/// Bytes of an OS page, read from the auxiliary vector.
+/// Bytes of an OS page, read from the auxiliary vector (or what a test forced).
 size_t page_bytes() noexcept;
 
 /// True where the process runs with raised privileges (AT_SECURE).
@@ -76,7 +76,8 @@ bool renew(uintptr_t addr, size_t bytes) noexcept;
 /// afterwards. False where the kernel cannot (before Linux 5.7).
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept;
 
-/// Number of CPUs that the process may run on, and an exclusive bound of CPU numbers (and so of mm_cid).
+/// Number of CPUs that the process may run on, and an exclusive bound of CPU numbers (and so of mm_cid): 0 where the
+/// kernel does not say.
 struct CpuCount {
   unsigned usable;
   unsigned bound;
@@ -90,5 +91,17 @@ void rseq_barrier() noexcept;
 /// Test seam: of the calls from now on that ask for or advise memory, the n-th (`calls`) and those after it fail,
 /// `count` in all; 0 calls switches it off.
 void fail_after(unsigned calls, unsigned count = 1) noexcept;
+
+/// What fail_after has not used up: calls to come before the first failure (0: it failed, or is off), and failures to
+/// come.
+struct FailureSeam {
+  unsigned calls, count;
+};
+FailureSeam failure_seam() noexcept;
+
+/// Test seam: OS pages are this large, larger than the kernel's; before initialisation. `unaligned_calls`: of the calls
+/// since about memory in the window, those that a kernel with such pages would refuse or, worse, round up.
+void force_page_bytes(size_t bytes) noexcept;
+unsigned unaligned_calls() noexcept;
 
 }  // namespace ashlar::os

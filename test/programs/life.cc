@@ -3,6 +3,7 @@
 // life.cc - malloc at the odd moments of a process: before main, in destructors of threads and of the process, in
 // fork handlers, in the child of fork and of vfork, in a signal-free exit with threads alive. test/preload/life.sh runs
 // it.
+#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -142,7 +143,7 @@ void check_small_stack() {
   // The allocator's slow paths must fit a thread with the smallest stack.
   pthread_attr_t attributes;
   CHECK(pthread_attr_init(&attributes) == 0);
-  CHECK(pthread_attr_setstacksize(&attributes, 16384 + 4096) == 0);
+  CHECK(pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN + 4096) == 0);
   pthread_t thread{};
   CHECK(pthread_create(
             &thread, &attributes,

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
+// os_pages_16k_test.cc - the whole test of the API on OS pages of 16 KiB; see os_pages.h.
+#define TEST_OS_PAGE_BYTES (size_t{16} << 10)
+#include "test/white/os_pages.h"
