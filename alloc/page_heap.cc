@@ -276,6 +276,11 @@ void PageHeap::stage_huge_pages() noexcept {
 
 bool PageHeap::renew(uintptr_t start, size_t bytes) noexcept {
   if (!is_whole_os_pages(start, bytes) || !os::renew(start, bytes)) return false;
+  advise_again(start, bytes);
+  return true;
+}
+
+void PageHeap::advise_again(uintptr_t start, size_t bytes) noexcept {
   const uintptr_t end = start + bytes;
   mutex_.lock();
   const uintptr_t no_huge_end = window_.base + no_huge_bytes_;
@@ -285,7 +290,6 @@ bool PageHeap::renew(uintptr_t start, size_t bytes) noexcept {
   const uintptr_t huge_start = start < no_huge_end ? no_huge_end : start;
   const uintptr_t huge_end = end < advised_end ? end : advised_end;
   if (huge_start < huge_end) os::advise_huge(huge_start, huge_end - huge_start, true);
-  return true;
 }
 
 bool PageHeap::grow_by(size_t more) noexcept {

@@ -57,6 +57,8 @@ class PageHeap {
   /// Replaces [start, start + bytes) of a span by a fresh, clean mapping that merges with its neighbours: os::renew,
   /// and the advice about huge pages that these have. False: the memory is as it was.
   bool renew(uintptr_t start, size_t bytes) noexcept;
+  /// The second half of it, for what is mapped afresh already.
+  void advise_again(uintptr_t start, size_t bytes) noexcept;
 
   /// Gives memory back until at most `keep_bytes` of free pages are dirty; returns the bytes given back.
   size_t purge(size_t keep_bytes) noexcept;
