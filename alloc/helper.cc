@@ -9,9 +9,9 @@
 #include <sys/prctl.h>
 #include <sys/single_threaded.h>
 
+#include "alloc/base/futex.h"
 #include "alloc/central.h"
 #include "alloc/options.h"
-#include "alloc/os/os.h"
 #include "alloc/page_heap.h"
 #include "alloc/percpu.h"
 
@@ -58,7 +58,7 @@ void* helper_main(void* /*unused*/) {
   const uint32_t half = options.purge_delay_ms / 2;
   const uint32_t look_ms = half < kMinLookMs ? kMinLookMs : half;
   for (PageHeap::Look next = PageHeap::Look::kWait; next != PageHeap::Look::kDone;) {
-    os::sleep_ms(next == PageHeap::Look::kMore ? kMoreMs : look_ms);
+    nap(next == PageHeap::Look::kMore ? kMoreMs : look_ms);
     const size_t before = page_heap.was_dirty_pages();
     if (next == PageHeap::Look::kWait) {
       drain_idle_leases();

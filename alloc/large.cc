@@ -67,7 +67,9 @@ Span* move_large(Span* from, size_t pages) {
       __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) < kMaxMovedBlocks &&
       os::move_pages(from->start, to->start, bytes)) {
     set_moved(to, true);
-    clean = true;  // what stays behind has no pages; if it was moved itself, it is renewed when it is released
+    set_moved(from, false);  // what stays behind is a fresh mapping
+    page_heap.advise_again(from->start, bytes);
+    clean = true;
   } else {
     __builtin_memcpy(reinterpret_cast<void*>(to->start), reinterpret_cast<void*>(from->start), bytes);
   }

@@ -25,6 +25,8 @@ constexpr size_t kMaxGrowPages = (size_t{64} << 20) >> kPageLog2;
 // Measured on node (a heap of some 60 MiB): asked for from 16 MiB on, huge pages cost 20 MiB more memory and doubled
 // its system time.
 constexpr size_t kSmallHeapBytes = size_t{256} << 20;
+// Spans of small objects have at most so many pages.
+constexpr size_t kDensePages = 16;
 constexpr size_t kMapStepBytes = size_t{64} << 10;
 constexpr size_t kMetaStepBytes = size_t{128} << 10;
 constexpr size_t kRecordChunkBytes = size_t{128} << 10;  // records of 8 MiB of small spans
@@ -263,38 +265,45 @@ bool PageHeap::open_map(size_t pages) noexcept {
 
 /// Whether the kernel was asked for huge pages there.
 bool PageHeap::is_staged_huge(size_t page) const noexcept {
-  const size_t bytes = (page + 1) << kPageLog2;
-  if (options.thp == Options::kOff || bytes > advised_bytes_) return false;
-  return options.thp == Options::kOn || bytes > no_huge_bytes_;
+  return page < pages_ && (superblocks[page / kSuperPages]->huge >> (page % kSuperPages / kHugePages) & 1) != 0;
 }
 
-/// Tells the kernel about huge pages in what was opened: none while the heap is small, since one small block must not
-/// cost 2 MiB; all that is opened later, once the heap is large enough that the last, half-used huge page is little of
-/// it.
-void PageHeap::stage_huge_pages() noexcept {
+/// Tells the kernel about huge pages in what was opened for a run of `pages` pages: none while the heap is small, since
+/// one small block must not cost 2 MiB, and none for large blocks, of which a program may touch a little only. All that
+/// is opened for small objects, once the heap is large enough that the last, half-used huge page is little of it.
+void PageHeap::stage_huge_pages(size_t pages) noexcept {
   const size_t open = (pages_ << kPageLog2) & ~(kHugeBytes - 1);
   if (open <= advised_bytes_) return;
-  const bool huge = options.thp == Options::kOn || (options.thp == Options::kAuto && open > kSmallHeapBytes);
+  const bool dense = pages <= kDensePages && open > kSmallHeapBytes;
+  const bool huge = options.thp == Options::kOn || (options.thp == Options::kAuto && dense);
   os::advise_huge(window_.base + advised_bytes_, open - advised_bytes_, huge);
-  advised_bytes_ = open;
-  if (!huge) no_huge_bytes_ = open;
+  for (; advised_bytes_ < open; advised_bytes_ += kHugeBytes) {
+    const size_t page = advised_bytes_ >> kPageLog2;
+    if (huge) superblocks[page / kSuperPages]->huge |= static_cast<uint16_t>(1U << (page % kSuperPages / kHugePages));
+  }
 }
 
 bool PageHeap::renew(uintptr_t start, size_t bytes) noexcept {
   if (!is_whole_os_pages(start, bytes) || !os::renew(start, bytes)) return false;
-  const uintptr_t end = start + bytes;
-  mutex_.lock();
-  const uintptr_t no_huge_end = window_.base + no_huge_bytes_;
-  const uintptr_t advised_end = window_.base + advised_bytes_;
-  mutex_.unlock();
-  if (start < no_huge_end) os::advise_huge(start, (end < no_huge_end ? end : no_huge_end) - start, false);
-  const uintptr_t huge_start = start < no_huge_end ? no_huge_end : start;
-  const uintptr_t huge_end = end < advised_end ? end : advised_end;
-  if (huge_start < huge_end) os::advise_huge(huge_start, huge_end - huge_start, true);
+  advise_again(start, bytes);
   return true;
 }
 
-bool PageHeap::grow_by(size_t more) noexcept {
+void PageHeap::advise_again(uintptr_t start, size_t bytes) noexcept {
+  // What pages are staged for does not change any more.
+  for (uintptr_t from = start; from < start + bytes;) {
+    const size_t page = page_of(from);
+    const bool huge = is_staged_huge(page);
+    size_t to = page + 1;
+    while (address(to) < start + bytes && is_staged_huge(to) == huge) ++to;
+    const uintptr_t open = window_.base + __atomic_load_n(&advised_bytes_, __ATOMIC_RELAXED);
+    const uintptr_t end = address(to) < open ? address(to) : open;
+    if (from < end) os::advise_huge(from, end - from, huge);
+    from = address(to);
+  }
+}
+
+bool PageHeap::grow_by(size_t more, size_t pages) noexcept {
   const size_t total = pages_ + more;
   if (total > window_.max_bytes >> kPageLog2 || !open_map(total)) return false;
   for (size_t s = pages_ / kSuperPages; s * kSuperPages < total; ++s) {
@@ -305,7 +314,7 @@ bool PageHeap::grow_by(size_t more) noexcept {
   if (!os::extend(window_, address(pages_), more << kPageLog2)) return false;
   const size_t first = pages_;
   pages_ = total;
-  stage_huge_pages();
+  stage_huge_pages(pages);
   mark_free(first, more);
   // Release: whoever sees a pointer into the new part got it after this.
   __atomic_store_n(&heap_view.limit, ~((total << kPageLog2) - 1), __ATOMIC_RELEASE);
@@ -320,8 +329,8 @@ bool PageHeap::grow(size_t pages) noexcept {
   if (step < kMinGrowPages) step = kMinGrowPages;
   if (step > kMaxGrowPages) step = kMaxGrowPages;
   step &= ~(kMinGrowPages - 1);
-  if (step > need && grow_by(step)) return true;
-  return grow_by(need);
+  if (step > need && grow_by(step, pages)) return true;
+  return grow_by(need, pages);
 }
 
 Span* PageHeap::allocate(size_t pages, size_t align_pages, bool* zeroed) noexcept {

@@ -18,6 +18,7 @@
 namespace ashlar {
 
 inline constexpr size_t kHugeBytes = size_t{2} << 20;
+inline constexpr size_t kHugePages = kHugeBytes >> kPageLog2;
 
 inline constexpr size_t kSuperWords = 64;
 inline constexpr size_t kSuperPages = kSuperWords * 64;
@@ -27,6 +28,7 @@ struct Superblock {
   uint64_t free[kSuperWords];   ///< 1 = page is free
   uint64_t dirty[kSuperWords];  ///< 1 = page may hold memory that is not zero; of meaning where it is free
   uint64_t any_free;            ///< bit w: free[w] != 0
+  uint16_t huge;                ///< bit i: the kernel was asked for a huge page in the i-th 2 MiB
   size_t run_bound;             ///< no run of free pages inside is longer
 };
 
@@ -60,6 +62,8 @@ class PageHeap {
   /// Replaces [start, start + bytes) of a span by a fresh, clean mapping that merges with its neighbours: os::renew,
   /// and the advice about huge pages that these have. False: the memory is as it was.
   bool renew(uintptr_t start, size_t bytes) noexcept;
+  /// The second half of it, for what is mapped afresh already.
+  void advise_again(uintptr_t start, size_t bytes) noexcept;
 
   /// Gives memory back until at most `keep_bytes` of free pages are dirty; returns the bytes given back.
   size_t purge(size_t keep_bytes) noexcept;
@@ -110,8 +114,8 @@ class PageHeap {
   // page_heap.cc, all with the lock held
   size_t find_run(size_t pages) noexcept;
   bool grow(size_t pages) noexcept;
-  bool grow_by(size_t more) noexcept;
-  void stage_huge_pages() noexcept;
+  bool grow_by(size_t more, size_t pages) noexcept;
+  void stage_huge_pages(size_t pages) noexcept;
   bool open_map(size_t pages) noexcept;
   size_t take(size_t first, size_t pages) noexcept;
   void put(size_t first, size_t pages, bool clean) noexcept;
@@ -139,7 +143,6 @@ class PageHeap {
   size_t pages_ = 0;          ///< pages of the window that are open
   size_t map_bytes_ = 0;      ///< bytes of the page map that are open
   size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
-  size_t no_huge_bytes_ = 0;  ///< of advised_bytes_, the first part: it was told to make none
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;

@@ -298,6 +298,7 @@ void percpu_after_fork(bool child, bool took_lock) noexcept {
     // To stop the Ps instead would cost an interrupt on every CPU at each fork, and a system call that sandboxes do not
     // know. (A drain that a signal handler which forks has interrupted puts those back that it had stopped.)
     for (unsigned p = 0; p < rseq_bound; ++p) __atomic_store_n(&slabtab[p], empty_slab(), __ATOMIC_RELAXED);
+    barrier = kNotAsked;  // the registration is a process's own, or may be
   }
   if (!took_lock) return;  // what is below would change under the hands of the interrupted code
   // Likewise slabs that other threads leased; new leases get new slabs.

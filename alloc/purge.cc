@@ -91,9 +91,8 @@ void PageHeap::enforce_budget_after_free() noexcept {
 /// Where the kernel makes huge pages, clean free pages beside a dirty one may be resident with it: they go together.
 void PageHeap::widen_to_huge_page(Run* run) const noexcept {
   const size_t unit = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
-  const size_t huge_pages = kHugeBytes >> kPageLog2;
-  const size_t from = run->first / huge_pages * huge_pages;
-  const size_t end = (run->first + run->pages + huge_pages - 1) / huge_pages * huge_pages;
+  const size_t from = run->first / kHugePages * kHugePages;
+  const size_t end = (run->first + run->pages + kHugePages - 1) / kHugePages * kHugePages;
   size_t last = run->first + run->pages;
   while (run->first > from && is_staged_huge(run->first - unit) && all_free(run->first - unit, unit))
     run->first -= unit;

@@ -30,11 +30,12 @@ inline void cpu_relax() {
 #endif
 }
 
-/// Sleeps for a millisecond: by the system call that the mutex needs anyway, since a sandbox may know no other.
-inline void nap() noexcept {
+/// Sleeps for about so long, no cancellation point: by the system call that the mutex needs anyway, since a sandbox may
+/// know no other.
+inline void nap(uint32_t ms = 1) noexcept {
   const uint32_t nobody = 0;
-  const timespec millisecond = {0, 1000000};
-  syscall(SYS_futex, &nobody, FUTEX_WAIT_PRIVATE, 0, &millisecond, nullptr, 0);
+  const timespec time = {ms / 1000, static_cast<long>(ms % 1000) * 1000000};
+  syscall(SYS_futex, &nobody, FUTEX_WAIT_PRIVATE, 0, &time, nullptr, 0);
 }
 
 /// The calling thread, as locks name it: its thread pointer, never 0, even.

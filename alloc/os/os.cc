@@ -154,13 +154,6 @@ uint64_t now_ms_coarse() noexcept {
   return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1000000;
 }
 
-void sleep_ms(uint32_t ms) noexcept {
-  timespec t{};
-  t.tv_sec = ms / 1000;
-  t.tv_nsec = static_cast<long>(ms % 1000) * 1000000;
-  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, nullptr);
-}
-
 bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table_ratio_log2) noexcept {
   if (!kThreadSanitizer && choose_window(w, map_bytes, heap_bytes, table_ratio_log2)) return true;
   return reserve_window(w, map_bytes, heap_bytes, table_ratio_log2);
@@ -203,13 +196,11 @@ bool renew(uintptr_t addr, size_t bytes) noexcept {
 bool move_pages(uintptr_t from, uintptr_t to, size_t bytes) noexcept {
   if (injected_failure()) return false;
   note_range(from | to, bytes);
-  Verdict known = __atomic_load_n(&verdict, __ATOMIC_RELAXED);
-  if (known == kUnknown) known = probe_advice(to, bytes);
   const long r = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
   if (r == -1) return false;
-  // DONTUNMAP keeps the place for us, as part of the mapping that it was part of: no mapping is split. Emulators that
-  // take the flag for a plain move (qemu-user), and do not follow advice either, must learn that the place is there.
-  if (known != kWorks) raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
+  // DONTUNMAP keeps the place for us; the fresh mapping can merge with its neighbours, and emulators that take the flag
+  // for a plain move (qemu-user) learn that the place is there.
+  raw_mmap(from, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED);
   return true;
 }
 

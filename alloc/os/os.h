@@ -50,9 +50,6 @@ bool is_secure() noexcept;
 uint64_t now_us() noexcept;
 uint64_t now_ms_coarse() noexcept;
 
-/// Sleeps; no cancellation point.
-void sleep_ms(uint32_t ms) noexcept;
-
 /// Places the window and opens `map_bytes` below its base and `heap_bytes` above it, zeroed.
 /// `table_ratio_log2`: the page map needs 1 byte per 2^this bytes of heap.
 bool place_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned table_ratio_log2) noexcept;

@@ -13,7 +13,7 @@
 
 namespace {
 // Before any test, and so before initialisation.
-const bool forced = (ashlar::os::force_page_bytes(TEST_OS_PAGE_BYTES), true);
+const bool kForced = (ashlar::os::force_page_bytes(TEST_OS_PAGE_BYTES), true);
 }  // namespace
 
 // NOLINTBEGIN(bugprone-suspicious-include): the tests are the point.
@@ -31,7 +31,7 @@ namespace ashlar_test {
 namespace {
 
 TEST(OsPages, are_what_the_seam_says) {
-  ASSERT_TRUE(forced);
+  ASSERT_TRUE(kForced);
   EXPECT_EQ(ashlar::os::page_bytes(), TEST_OS_PAGE_BYTES);
 }
 
