@@ -340,4 +340,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return 0;
 }
 
-FUZZ_TESTS(ApiFuzz, "api", 3000, 2048)
+FUZZ_TESTS(ApiFuzz, "api", 200, 1024)

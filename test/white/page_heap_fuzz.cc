@@ -253,4 +253,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return 0;
 }
 
-FUZZ_TESTS(PageHeapFuzz, "page_heap", 400, 1024)
+FUZZ_TESTS(PageHeapFuzz, "page_heap", 150, 1024)
