@@ -49,8 +49,6 @@ core_flags := -std=c++20 -I. $(warnings) -fPIC -fno-exceptions -fno-rtti -fno-th
   -fvisibility=hidden -ftls-model=initial-exec -fno-builtin
 # operator new catches what a new_handler throws.
 file_flags = $(if $(filter %/override_cxx.cc,$(1)),-fexceptions)
-# g++ marks inline constants as unique in the process, a binding that objcopy cannot take back; clang does not.
-core_flags += $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
 unit_flags := -std=c++20 -I. $(warnings) -ftls-model=initial-exec
 # Programs misuse malloc on purpose, and the compiler must neither optimise that away nor complain.
 program_flags := -I. -O1 -g -pthread -fno-builtin -Wall -Wextra -Wno-unknown-warning-option \
@@ -63,24 +61,30 @@ so_flags := -shared -static-libgcc -Wl,-soname,libashlar.so -Wl,-z,nodelete -Wl,
 gtest_src := /usr/src/googletest/googletest
 
 # Configurations: folder, compilers, prefix of binutils, optimisation, sanitizer.
-native := release debug asan ubsan tsan
+native := release debug asan ubsan tsan fuzz
 $(foreach c,$(native),$(eval cxx_$(c) := $(CXX))$(eval cc_$(c) := $(CC))$(eval tools_$(c) :=))
+# libFuzzer is clang's.
+cxx_fuzz := clang++
+cc_fuzz := clang
 cxx_aarch64 := aarch64-linux-gnu-g++
 cc_aarch64 := aarch64-linux-gnu-gcc
 tools_aarch64 := aarch64-linux-gnu-
 out_release := $(BUILD)
-$(foreach c,debug asan ubsan tsan aarch64,$(eval out_$(c) := $(BUILD)/$(c)))
+$(foreach c,debug asan ubsan tsan fuzz aarch64,$(eval out_$(c) := $(BUILD)/$(c)))
 opt_release := -g -O2
 opt_aarch64 := $(opt_release) -fno-gnu-unique
 opt_debug := -g -O0
 opt_asan := -g -O1 -fno-omit-frame-pointer -fsanitize=address
 opt_ubsan := -g -O1 -fsanitize=undefined -fno-sanitize-recover=all
 opt_tsan := -g -O1 -fsanitize=thread
+opt_fuzz := -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+# g++ marks inline constants as unique in the process, a binding that objcopy cannot take back; clang does not.
+$(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -fno-gnu-unique)))
 
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
-deps_sets := build $(if $(findstring clang,$(CXX)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter test test-% asan ubsan tsan aarch64,$(goals)),test)
+deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
+  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:
 	@scripts/deps $(deps_sets)
@@ -208,6 +212,25 @@ test-$(1): $$(unit_$(1))
 	@scripts/run-tests --build '$$(abspath $$(BUILD))' --jobs $$(JOBS) --filter '$$(T)' --cxx '$$(CXX)' $$(unit_$(1))
 endef
 $(foreach c,debug asan ubsan tsan aarch64,$(eval .PHONY: test-$(c))$(eval $(call run_units,$(c))))
+
+## fuzz: every fuzz target for FUZZ_SECONDS=600 with clang's libFuzzer, ASan and UBSan; T=api picks one
+FUZZ_SECONDS ?= 600
+fuzz_targets := $(patsubst test/white/%.cc,$(BUILD)/fuzz/%,$(filter %_fuzz.cc,$(white_src)))
+$(BUILD)/fuzz/%_fuzz: test/white/%_fuzz.cc $(BUILD)/obj/fuzz/flags $(call objs_fuzz,$(embed_src))
+	@mkdir -p $(@D); echo "  FUZZ     $@"
+	$(Q)$(cxx_fuzz) $(unit_flags) $(opt_fuzz) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $< $(call objs_fuzz,$(embed_src)) -lgtest -pthread
+
+.PHONY: fuzz fuzz-targets
+fuzz-targets: $(fuzz_targets)
+fuzz: fuzz-targets
+	@scripts/fuzz --build '$(abspath $(BUILD))' --seconds $(FUZZ_SECONDS) $(fuzz_targets)
+
+## soak: the stress over all modes for SOAK_SECONDS=3600, or SOAK_OPS operations in all
+SOAK_SECONDS ?= 3600
+SOAK_OPS ?=
+.PHONY: soak
+soak: $(BUILD)/test/alloc/pattern_stress
+	@scripts/soak --build '$(abspath $(BUILD))' $(if $(SOAK_OPS),--ops $(SOAK_OPS),--seconds $(SOAK_SECONDS))
 
 ## ab: real programs and our benchmarks under five allocators, time and memory side by side
 ab: all bench-programs

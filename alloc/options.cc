@@ -187,7 +187,8 @@ bool seen_before(const Variable& variable, Text all, Text key) {
   Text rest{all.begin, key.begin};
   while (rest.begin != rest.end) {
     Text entry = rest.take_until(',');
-    if (entry.take_until(variable.assign).equals(key)) return true;
+    // Empty entries are skipped when read, so they named nothing: not the empty key either.
+    if (entry.begin != entry.end && entry.take_until(variable.assign).equals(key)) return true;
   }
   return false;
 }

@@ -3,36 +3,11 @@
 // handoff_stress.cc - blocks allocated by one thread, written by it, checked and freed by another.
 #include <atomic>
 #include <memory>
-#include <mutex>
 
 #include "test/alloc/stress_util.h"
 
 namespace ashlar_test {
 namespace {
-
-/// Cells that threads exchange blocks through. A mutex per cell orders the contents, as a program would.
-class Ring {
- public:
-  explicit Ring(size_t cells) : cells_(cells) {}
-
-  /// Puts `block` into the cell and returns what was there.
-  Stamped exchange(size_t cell, const Stamped& block) {
-    Cell& at = cells_[cell % cells_.size()];
-    const std::lock_guard<std::mutex> guard(at.mutex);
-    const Stamped old = at.block;
-    at.block = block;
-    return old;
-  }
-
-  size_t size() const { return cells_.size(); }
-
- private:
-  struct Cell {
-    std::mutex mutex;
-    Stamped block;
-  };
-  std::vector<Cell> cells_;
-};
 
 void exchange_blocks(size_t threads, size_t cells, size_t max_size, size_t native_ops) {
   const size_t ops = rounds(native_ops);

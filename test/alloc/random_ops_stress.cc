@@ -1,39 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // random_ops_stress.cc - random calls against a shadow model that knows every live block, its size and its contents.
-#include <map>
-
 #include "test/alloc/stress_util.h"
 
 namespace ashlar_test {
 namespace {
-
-/// Every live block by address, so that an overlap shows at once, not when the contents are found broken.
-class Shadow {
- public:
-  void add(const Stamped& block) {
-    const auto at = reinterpret_cast<uintptr_t>(block.at);
-    const auto above = live_.lower_bound(at);
-    if (above != live_.end() && above->first < at + usable(block)) die(block, above->first);
-    if (above != live_.begin()) {
-      const auto below = std::prev(above);
-      if (below->first + below->second > at) die(block, below->first);
-    }
-    live_.emplace(at, usable(block));
-  }
-
-  void remove(const Stamped& block) { live_.erase(reinterpret_cast<uintptr_t>(block.at)); }
-
- private:
-  static size_t usable(const Stamped& block) { return ashlar_usable_size(block.at); }
-
-  [[noreturn]] static void die(const Stamped& block, uintptr_t other) {
-    fprintf(stderr, "block %p of %zu bytes overlaps the live block %#zx\n", block.at, block.size, other);
-    abort();
-  }
-
-  std::map<uintptr_t, size_t> live_;
-};
 
 void run(uint64_t seed, size_t slots_count, size_t max_size, size_t native_steps) {
   const size_t steps = rounds(native_steps);

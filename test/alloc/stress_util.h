@@ -9,6 +9,8 @@
 
 #include <signal.h>
 
+#include <map>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -83,6 +85,33 @@ inline void reallocate_stamped(Rng& rng, Stamped& block, size_t max_size) {
   fill(block.at, block.size, block.tag);
 }
 
+/// Every live block by address, so that an overlap shows at once, not when the contents are found broken.
+class Shadow {
+ public:
+  void add(const Stamped& block) {
+    const auto at = reinterpret_cast<uintptr_t>(block.at);
+    const auto above = live_.lower_bound(at);
+    if (above != live_.end() && above->first < at + usable(block)) die(block, above->first);
+    if (above != live_.begin()) {
+      const auto below = std::prev(above);
+      if (below->first + below->second > at) die(block, below->first);
+    }
+    live_.emplace(at, usable(block));
+  }
+
+  void remove(const Stamped& block) { live_.erase(reinterpret_cast<uintptr_t>(block.at)); }
+
+ private:
+  static size_t usable(const Stamped& block) { return ashlar_usable_size(block.at); }
+
+  [[noreturn]] static void die(const Stamped& block, uintptr_t other) {
+    fprintf(stderr, "block %p of %zu bytes overlaps the live block %#zx\n", block.at, block.size, other);
+    abort();
+  }
+
+  std::map<uintptr_t, size_t> live_;
+};
+
 /// Runs body(i) on `count` threads and waits for all.
 template <typename Body>
 void on_threads(size_t count, Body body) {
@@ -91,6 +120,30 @@ void on_threads(size_t count, Body body) {
   for (size_t i = 0; i < count; ++i) threads.emplace_back(body, i);
   for (std::thread& thread : threads) thread.join();
 }
+
+/// Cells that threads exchange blocks through. A mutex per cell orders the contents, as a program would.
+class Ring {
+ public:
+  explicit Ring(size_t cells) : cells_(cells) {}
+
+  /// Puts `block` into the cell and returns what was there.
+  Stamped exchange(size_t cell, const Stamped& block) {
+    Cell& at = cells_[cell % cells_.size()];
+    const std::lock_guard<std::mutex> guard(at.mutex);
+    const Stamped old = at.block;
+    at.block = block;
+    return old;
+  }
+
+  size_t size() const { return cells_.size(); }
+
+ private:
+  struct Cell {
+    std::mutex mutex;
+    Stamped block;
+  };
+  std::vector<Cell> cells_;
+};
 
 /// Ends the process with SIGALRM where a test hangs: a generous bound that a loaded machine does not come near.
 class Watchdog {

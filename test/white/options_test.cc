@@ -143,6 +143,10 @@ TEST_F(OptionsTest, empty_entries_are_nothing) {
   EXPECT_FALSE(options.percpu);
 }
 
+TEST_F(OptionsTest, an_empty_key_behind_empty_entries_is_named) {
+  EXPECT_EQ(conf(",,:off,:on"), "ashlar: ASHLAR_CONF: unknown key \"\"\n");
+}
+
 TEST_F(OptionsTest, the_last_of_several_entries_wins) {
   EXPECT_EQ(conf("percpu:off,percpu:on,purge_delay:1,purge_delay:2"), "");
   EXPECT_TRUE(options.percpu);
