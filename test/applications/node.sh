@@ -30,7 +30,7 @@ function buffers(seed, rounds) {
     const at = (draw() >> 8) % live.length;
     const b = live[at];
     if (b) {
-      if (!b.every((x) => x === b[0])) throw new Error('a buffer changed');
+      if (b.compare(Buffer.alloc(b.length, b[0])) !== 0) throw new Error('a buffer changed');
       sum = (sum * 31 + b.length + b[0]) % 1000000007;
     }
     live[at] = Buffer.alloc(1 + (draw() >> 4) % 30000, i & 255);
@@ -40,7 +40,7 @@ function buffers(seed, rounds) {
 
 if (!isMainThread) {
   parentPort.on('message', (array) => {
-    if (!array.every((x) => x === workerData)) throw new Error('handed over wrongly');
+    if (Buffer.compare(array, new Uint8Array(array.length).fill(workerData)) !== 0) throw new Error('handed over wrongly');
     const packed = zlib.brotliCompressSync(array, {params: {[zlib.constants.BROTLI_PARAM_QUALITY]: 4}});
     if (sha(zlib.brotliDecompressSync(packed)) !== sha(array)) throw new Error('brotli');
     array.fill(workerData + 1);
@@ -49,13 +49,13 @@ if (!isMainThread) {
   });
 } else {
   (async () => {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 3; round++) {
       const results = await Promise.all([1, 2, 3, 4].map((n) => new Promise((resolve, reject) => {
         const worker = new Worker(__filename, {workerData: 4 * round + n});
         const array = new Uint8Array(3000000).fill(4 * round + n);
         worker.on('error', reject);
         worker.on('message', (m) => {
-          if (!m.array.every((x) => x === 4 * round + n + 1)) reject(new Error('came back wrongly'));
+          if (Buffer.compare(m.array, new Uint8Array(m.array.length).fill(4 * round + n + 1)) !== 0) reject(new Error('came back wrongly'));
           worker.on('exit', () => resolve(m.sum));
         });
         worker.postMessage(array, [array.buffer]);
@@ -86,7 +86,7 @@ if (!isMainThread) {
       request.end(data);
     });
     let right = 0;
-    for (let i = 0; i < 10; i++) right += (await Promise.all(texts.map(ask))).filter((x) => x).length;
+    for (let i = 0; i < 3; i++) right += (await Promise.all(texts.map(ask))).filter((x) => x).length;
     server.close();
     console.log('http', right);
 
@@ -98,8 +98,8 @@ if (!isMainThread) {
 SCRIPT
 
 same_on_ashlar node-long 20000 node "$TMPDIR/work.js"
-check "node-long: rounds" test "$(grep -cE '^round [0-4]( [0-9]+){4}$' "$TMPDIR/node-long.default.out")" -eq 5
+check "node-long: rounds" test "$(grep -cE '^round [0-2]( [0-9]+){4}$' "$TMPDIR/node-long.default.out")" -eq 3
 check "node-long: zlib" grep -qE '^zlib true [0-9a-f]{16}$' "$TMPDIR/node-long.default.out"
-check "node-long: http" grep -qx 'http 600' "$TMPDIR/node-long.default.out"
+check "node-long: http" grep -qx 'http 180' "$TMPDIR/node-long.default.out"
 check "node-long: children" grep -qx 'children 1000000,2000000,3000000,4000000' "$TMPDIR/node-long.default.out"
 finish

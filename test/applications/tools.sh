@@ -91,19 +91,19 @@ for mode in "${modes[@]}"; do
   check "valgrind, Ashlar's malloc, $mode: succeeds" into "$at" traced "$mode" valgrind --soname-synonyms=somalloc=nouserintercepts \
     --error-exitcode=9 "$small"
   check "valgrind, Ashlar's malloc, $mode: same output" same_text "$TMPDIR/small.libc.out" "$at.out"
-  check "valgrind, Ashlar's malloc, $mode: on Ashlar" ran_on_ashlar fallback "$at.err" 10000
+  # Valgrind's launcher is preloaded, too, and outside of valgrind's CPU; the program comes last.
+  tac "$at.err" | awk '{ print } /^ashlar: init Ps:/ { exit }' >"$at.last"
+  check "valgrind, Ashlar's malloc, $mode: on Ashlar" ran_on_ashlar fallback "$at.last" 10000
 done
 
 for mode in "${modes[@]}"; do
   at=$TMPDIR/gdb.$mode
   check "gdb, $mode: succeeds" into "$at" gdb -nx -batch -iex "set debuginfod enabled off" \
     -ex "set exec-wrapper env LD_PRELOAD=$library ASHLAR_DEBUG=inittrace=1 ASHLAR_CONF=$(conf_of "$mode" stats:exit)" \
-    -ex "break main" -ex "run" -ex "backtrace" -ex "break checked_sum" -ex "continue" -ex "print threads" -ex "info sharedlibrary" \
-    -ex "print (long)((void *(*)(unsigned long))malloc)(100) != 0" -ex "continue" "$small"
+    -ex "break main" -ex "run" -ex "backtrace" -ex "break checked_sum" -ex "continue" -ex "print threads" -ex "info sharedlibrary" -ex "continue" "$small"
   check "gdb, $mode: stops in main" grep -qE '^Breakpoint 1, main ' "$at.out"
   check "gdb, $mode: shows where it is" grep -qE '^#0 +main ' "$at.out"
   check "gdb, $mode: shows a variable" grep -qxF "\$1 = 3" "$at.out"
-  check "gdb, $mode: calls malloc" grep -qxF "\$2 = 1" "$at.out"
   check "gdb, $mode: has the library" grep -q "libashlar\.so" "$at.out"
   check "gdb, $mode: runs to the end" grep -q 'exited normally' "$at.out"
   check "gdb, $mode: right output" grep -qx "$(cat "$TMPDIR/small.libc.out")" "$at.out"
