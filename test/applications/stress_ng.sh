@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # stress_ng.sh - stress-ng's malloc stressor on Ashlar, which with --verify looks at what it wrote into each block: with
-# processes, with threads and with malloc_trim. Operations are counted,
+# processes, with threads, and with blocks cleared before they are freed. Operations are counted,
 # not seconds, and blocks are small: at 64 MiB each the kernel clears memory for minutes.
 # shellcheck source=test/support/lib.sh
 source "$ROOT/test/support/lib.sh"
@@ -25,5 +25,5 @@ nothing_bad() { ! grep -iE 'fail:|\bfailed: [1-9]|error:|corrupt|untrustworthy: 
 
 stress malloc --malloc 2 --malloc-ops 20000 --malloc-bytes 256K --malloc-max 2000
 stress threads --malloc 1 --malloc-pthreads 4 --malloc-ops 20000 --malloc-bytes 256K --malloc-max 2000
-stress trim --malloc 1 --malloc-trim --malloc-touch --malloc-ops 2000 --malloc-bytes 256K --malloc-max 2000
+stress cleared --malloc 1 --malloc-zerofree --malloc-touch --malloc-ops 2000 --malloc-bytes 256K --malloc-max 2000
 finish
