@@ -84,7 +84,8 @@ $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
+  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter test-programs,$(goals)),programs) \
+  $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:
 	@scripts/deps $(deps_sets)
@@ -203,8 +204,13 @@ aarch64: $(call libraries,aarch64) $(unit_aarch64) $(programs_aarch64) $(linked_
 
 ## test: all tests; T=text runs only those whose path contains the text
 test: all aarch64 $(unit_release) $(programs_release) $(linked_release)
-	@scripts/run-tests --build '$(abspath $(BUILD))' --jobs $(JOBS) --filter '$(T)' --cxx '$(CXX)' --scripts \
+	@scripts/run-tests --build '$(abspath $(BUILD))' --jobs $(JOBS) --filter '$(T)' --cxx '$(CXX)' --scripts test \
 	  $(unit_release) $(unit_aarch64)
+
+## test-programs: servers, browsers, languages and tools on Ashlar (test/applications/); installs what it needs
+.PHONY: test-programs
+test-programs: all
+	@scripts/run-tests --build '$(abspath $(BUILD))' --jobs $(JOBS) --filter '$(T)' --cxx '$(CXX)' --scripts test/applications
 
 ## test-debug, test-asan, test-ubsan, test-tsan, test-aarch64: the unit tests of that configuration
 define run_units
