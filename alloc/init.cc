@@ -12,6 +12,8 @@
 #include "alloc/base/futex.h"
 #include "alloc/central.h"
 #include "alloc/compat.h"
+#include "alloc/guard.h"
+#include "alloc/hardened.h"
 #include "alloc/options.h"
 #include "alloc/os/os.h"
 #include "alloc/page_heap.h"
@@ -28,15 +30,23 @@ namespace {
 
 constinit Mutex mutex;
 
-// Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent.
+// Lock order: init, percpu, central lists, page heap; guard pool, quarantine. A fork holds them all, so that the child's copy is consistent.
 void prepare_fork() {
   mutex.lock();
   percpu_prepare_fork();
   central_lock_all();
   page_heap.lock_for_fork();
+  lock_guard_for_fork();
+  if constexpr (kHardened) lock_quarantine_for_fork();
+}
+
+void unlock_leaves() {
+  if constexpr (kHardened) unlock_quarantine_after_fork();
+  unlock_guard_after_fork();
 }
 
 void parent_after_fork() {
+  unlock_leaves();
   page_heap.unlock();
   central_unlock_all();
   percpu_parent_after_fork();
@@ -44,6 +54,7 @@ void parent_after_fork() {
 }
 
 void child_after_fork() {
+  unlock_leaves();
   page_heap.unlock();
   central_unlock_all();
   percpu_child_after_fork();
@@ -68,6 +79,8 @@ bool init_slow() noexcept {
     if (!page_heap.init()) return false;
     t.map_us = os::now_us();
     init_percpu();
+    init_guard();
+    if constexpr (kHardened) init_hardened();
     t.ps_us = os::now_us();
     __atomic_store_n(&initialised, true, __ATOMIC_RELEASE);
   }

@@ -27,7 +27,9 @@ constexpr size_t kHugeBytes = size_t{2} << 20;
 // its system time.
 constexpr size_t kSmallHeapBytes = size_t{256} << 20;
 constexpr size_t kMapStepBytes = size_t{64} << 10;
+// Steps grow with what there is: what is not touched costs nothing, and a map with its guard pages is three maps.
 constexpr size_t kMetaStepBytes = size_t{128} << 10;
+constexpr unsigned kMaxGuardedMaps = 64;
 
 // Metadata of a small process lives in the library's own zero pages: no mapping of its own.
 constinit Superblock first_super = {};
@@ -97,7 +99,10 @@ bool PageHeap::init() noexcept {
   meta_left_ = sizeof first_metadata;
   superblocks[0] = &first_super;
   pages_ = kFirstHeapBytes >> kPageLog2;
-  mark_free(0, pages_);
+  // The first page of the heap is never used: it keeps writes below the first block off the page map.
+  const size_t guard = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
+  os::protect(window_.base, guard << kPageLog2);
+  mark_free(guard, pages_ - guard);
   heap_view.base_m1 = window_.base - 1;
   __atomic_store_n(&heap_view.limit, ~(kFirstHeapBytes - 1), __ATOMIC_RELEASE);
   return true;
@@ -106,9 +111,14 @@ bool PageHeap::init() noexcept {
 void* PageHeap::metadata_locked(size_t bytes) noexcept {
   bytes = (bytes + 63) & ~size_t{63};
   if (bytes > meta_left_) {
-    const size_t step = bytes > kMetaStepBytes ? bytes : kMetaStepBytes;
-    void* fresh = os::map((step + os_page_bytes_ - 1) & ~(os_page_bytes_ - 1));
+    size_t step = meta_bytes_ / 4 & ~(kMetaStepBytes - 1);
+    if (step < kMetaStepBytes) step = kMetaStepBytes;
+    if (step < bytes) step = bytes;
+    const size_t map_bytes = (step + os_page_bytes_ - 1) & ~(os_page_bytes_ - 1);
+    const bool guarded = meta_maps_ < kMaxGuardedMaps;
+    void* fresh = guarded ? os::map_guarded(map_bytes) : os::map(map_bytes);
     if (fresh == nullptr) return nullptr;
+    ++meta_maps_;
     meta_next_ = static_cast<char*>(fresh);
     meta_left_ = step;
     meta_bytes_ += step;

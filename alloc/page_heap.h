@@ -115,6 +115,7 @@ class PageHeap {
   char* meta_next_ = nullptr;
   size_t meta_left_ = 0;
   uint64_t meta_bytes_ = 0;
+  unsigned meta_maps_ = 0;  ///< maps for metadata
   uint64_t spans_inuse_ = 0, spans_total_ = 0;
 
   // purge.cc

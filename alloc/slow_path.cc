@@ -9,8 +9,10 @@
 #include "alloc/central.h"
 #include "alloc/diagnose.h"
 #include "alloc/fast_path.h"
+#include "alloc/guard.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
+#include "alloc/options.h"
 #include "alloc/page_heap.h"
 #include "alloc/percpu.h"
 
@@ -85,7 +87,7 @@ void deallocate_small(void* block, Bin bin) {
 }
 
 /// The entry of the block's page; aborts where `p` is not in a block of ours.
-uint64_t entry_of_block(const void* p) {
+inline uint64_t entry_of_block(const void* p) {
   if (!in_heap(p)) fatal_not_ours(p);
   const uint64_t entry = load_entry(reinterpret_cast<uintptr_t>(p));
   if (entry_bin(entry) == kBinNone) fatal_bad_block(p);
@@ -115,9 +117,28 @@ void* reallocate_by_copy(void* block, size_t old_bytes, size_t size) {
   return to;
 }
 
-}  // namespace
+/// malloc where blocks are sampled: every one comes here.
+[[gnu::noinline]] void* allocate_sampling(size_t alignment, size_t size) {
+  if (guard_sample_due()) {
+    Trace trace;
+    take_trace(&trace, __builtin_frame_address(0));
+    if (void* p = guard_allocate(alignment, size, trace)) return p;
+  }
+  return plain_aligned(alignment, size);
+}
 
-void* allocate_slow(size_t size) noexcept {
+/// A pointer outside of the heap: null, a guarded block, or not ours.
+[[gnu::noinline]] void deallocate_outside(void* block) {
+  if (block == nullptr) return;
+  if (!in_guard_pool(block)) fatal_not_ours(block);
+  Trace trace;
+  take_trace(&trace, __builtin_frame_address(0));
+  const int saved_errno = errno;
+  guard_deallocate(block, kAnySize, trace);
+  errno = saved_errno;
+}
+
+void* plain_allocate(size_t size) {
   if (size <= kMaxSmallBytes) [[likely]]
     return allocate_class(class_of_size(size));
   if (!ensure_init()) return no_memory();
@@ -125,8 +146,17 @@ void* allocate_slow(size_t size) noexcept {
   return p == nullptr ? no_memory() : p;
 }
 
+}  // namespace
+
+void* allocate_slow(size_t size) noexcept {
+  if (!kHardened && options.guard_sample != 0) [[unlikely]]
+    return allocate_sampling(kMinAlign, size);
+  return plain_allocate(size);
+}
+
 void deallocate_slow(void* block) noexcept {
-  if (block == nullptr) return;
+  if (!in_heap(block)) [[unlikely]]
+    return deallocate_outside(block);
   const uint64_t entry = entry_of_block(block);
   if (tls_guest && rseq_push(guest_site(), entry_bin(entry), block)) return;
   const int saved_errno = errno;
@@ -149,6 +179,7 @@ void deallocate(void* block) noexcept {
 void* allocate_zeroed(size_t count, size_t size) noexcept {
   size_t bytes = 0;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if constexpr (kHardened) return hardened_allocate(kMinAlign, bytes);  // all free memory reads as zero there
   if (bytes <= kMaxSmallBytes) {
     void* p = allocate(bytes);
     if (p != nullptr) __builtin_memset(p, 0, bytes);
@@ -163,7 +194,14 @@ void* allocate_zeroed(size_t count, size_t size) noexcept {
 }
 
 void* allocate_aligned(size_t alignment, size_t size) noexcept {
-  if (alignment <= kMinAlign) return allocate(size);
+  if constexpr (kHardened) return hardened_allocate(alignment, size);
+  if (options.guard_sample != 0) [[unlikely]]
+    return allocate_sampling(alignment, size);
+  return plain_aligned(alignment, size);
+}
+
+void* plain_aligned(size_t alignment, size_t size) noexcept {
+  if (alignment <= kMinAlign) return plain_allocate(size);
   if (size <= kMaxSmallBytes && alignment <= kPageBytes) {
     // Spans start at a page, so every object of a class whose size is a multiple of the alignment is aligned.
     const size_t rounded = size == 0 ? alignment : (size + alignment - 1) & ~(alignment - 1);
@@ -187,6 +225,11 @@ void* reallocate(void* block, size_t size) noexcept {
     deallocate(block);
     return nullptr;
   }
+  if constexpr (kHardened) return hardened_reallocate(block, size);
+  if (in_guard_pool(block)) [[unlikely]] {
+    const size_t old_bytes = guard_usable(block);
+    return reallocate_by_copy(block, old_bytes, size);
+  }
   const uint64_t entry = entry_of_block(block);
   const size_t usable = usable_of(block, entry);
   if (entry_bin(entry) == kBinLarge) {
@@ -202,10 +245,15 @@ void* reallocate(void* block, size_t size) noexcept {
 }
 
 size_t usable_size(const void* block) noexcept {
-  return block == nullptr ? 0 : usable_of(block, entry_of_block(block));
+  if (block == nullptr) return 0;
+  if (in_guard_pool(block)) [[unlikely]]
+    return guard_usable(block);
+  if constexpr (kHardened) return hardened_usable_size(block);
+  return usable_of(block, entry_of_block(block));
 }
 
 size_t good_size(size_t size) noexcept {
+  if constexpr (kHardened) return size > PTRDIFF_MAX ? 0 : size;
   if (size <= kMaxSmallBytes) return class_bytes(class_of_size(size));
   return size > PTRDIFF_MAX ? 0 : large_pages(size) << kPageLog2;
 }
@@ -213,6 +261,7 @@ size_t good_size(size_t size) noexcept {
 size_t purge(size_t keep_bytes) noexcept {
   if (!ensure_init()) return 0;
   const int saved_errno = errno;
+  if constexpr (kHardened) empty_quarantine();
   drain_caches();
   central_release_empty();
   const size_t purged = page_heap.purge(keep_bytes);
