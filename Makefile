@@ -210,12 +210,12 @@ test: all aarch64 $(unit_release) $(programs_release) $(linked_release)
 	@scripts/run-tests --build '$(abspath $(BUILD))' --jobs $(JOBS) --filter '$(T)' --cxx '$(CXX)' --scripts \
 	  $(unit_release) $(unit_aarch64)
 
-## test-debug, test-asan, test-ubsan, test-tsan, test-aarch64: the unit tests of that configuration
+## test-hardened, test-debug, test-asan, test-ubsan, test-tsan, test-aarch64: the unit tests of that configuration
 define run_units
 test-$(1): $$(unit_$(1))
 	@scripts/run-tests --build '$$(abspath $$(BUILD))' --jobs $$(JOBS) --filter '$$(T)' --cxx '$$(CXX)' $$(unit_$(1))
 endef
-$(foreach c,debug asan ubsan tsan aarch64,$(eval .PHONY: test-$(c))$(eval $(call run_units,$(c))))
+$(foreach c,hardened debug asan ubsan tsan aarch64,$(eval .PHONY: test-$(c))$(eval $(call run_units,$(c))))
 
 ## ab: real programs and our benchmarks under five allocators, time and memory side by side
 ab: all bench-programs

@@ -42,7 +42,12 @@ void fatal_object(const char* cause, const void* p, size_t bytes, size_t object_
 
 bool report_heap_fault(const void* p) noexcept {
   Span* s = large_block_around(reinterpret_cast<uintptr_t>(p));
-  if (s == nullptr) return false;
+  if (s == nullptr) {
+    // The heap's first page is a guard.
+    if (reinterpret_cast<uintptr_t>(p) - (heap_view.base_m1 + 1) >= kPageBytes) return false;
+    LineWriter("ashlar: underflow: ").pointer(p).text(" (below the first block of the heap)").flush(kStderr);
+    return true;
+  }
   LineWriter line("ashlar: ");
   line.text(is_live(s) ? "overflow" : "use after free").text(": ").pointer(p).text(" (large block of ");
   line.dec((s->pages - s->objects) * kPageBytes).text(" bytes at ").hex(s->start).text(")").flush(kStderr);

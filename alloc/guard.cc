@@ -10,6 +10,7 @@
 
 namespace ashlar {
 
+constinit uint32_t guard_mean = 1;
 constinit GuardPool guard_pool = {};
 constinit GuardSlot guard_slots[kGuardSlots] = {};
 
@@ -86,21 +87,22 @@ unsigned checked_slot(const void* p, const char* freed, const Trace* trace) {
 }  // namespace
 
 void init_guard() noexcept {
-  if (options.guard_sample == 0) return;
+  constexpr uint32_t kLargestMean = 1U << 30;
+  guard_mean = options.guard_sample < kLargestMean ? options.guard_sample : kLargestMean;
+  if (kHardened || guard_mean != 0) install_fault_handler();
+  if (guard_mean == 0) return;
   random_state = os::random_bits();
   const size_t os_page = os::page_bytes();
   const size_t unit = os_page < kPageBytes ? kPageBytes : os_page;
   const size_t bytes = (2 * kGuardSlots + 1) * unit;
   void* at = os::reserve(bytes);
   if (at != nullptr) guard_pool = {reinterpret_cast<uintptr_t>(at), bytes, unit};
-  install_fault_handler();
 }
 
 bool guard_sample_due() noexcept {
   if (until_sample == 0) {
     // 1 to 2N - 1, so N on average: a program cannot fall into step with it.
-    const uint32_t mean = options.guard_sample < (1U << 30) ? options.guard_sample : 1U << 30;
-    until_sample = 1 + random_word() % (2 * mean - 1);
+    until_sample = 1 + random_word() % (2 * guard_mean - 1);
   }
   return --until_sample == 0;
 }
@@ -133,7 +135,8 @@ void* guard_allocate(size_t alignment, size_t size, const Trace& trace) noexcept
     return nullptr;
   }
   const size_t align = alignment < kMinAlign ? kMinAlign : alignment;
-  s.block = at_front ? start : (start + guard_pool.unit - size) & ~(align - 1);
+  const size_t room = size == 0 ? 1 : size;  // a block of no bytes lies in its slot, too
+  s.block = at_front ? start : (start + guard_pool.unit - room) & ~(align - 1);
   at_front = !at_front;
   s.size = size;
   s.allocated = trace;

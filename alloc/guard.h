@@ -54,6 +54,10 @@ struct GuardPool {
 [[gnu::visibility("hidden")]] extern GuardPool guard_pool;
 [[gnu::visibility("hidden")]] extern GuardSlot guard_slots[kGuardSlots];
 
+/// One in so many is sampled; 0: none. 1 until initialisation has read the option, so that the first block of a process
+/// leaves the fast path, too.
+[[gnu::visibility("hidden")]] extern uint32_t guard_mean;
+
 /// Reserves the pool and installs the fault handler, as the options say. Called once by initialisation.
 void init_guard() noexcept;
 
@@ -61,7 +65,8 @@ inline bool in_guard_pool(const void* p) {
   return reinterpret_cast<uintptr_t>(p) - guard_pool.start < guard_pool.bytes;
 }
 
-/// Counts one allocation of this thread; true where it is to be sampled. Only where options.guard_sample is not 0.
+/// Counts one allocation of this thread; true where it is to be sampled. Only where guard_mean is not 0,
+/// and after initialisation.
 bool guard_sample_due() noexcept;
 
 /// The caller's caller and those above, as far as frame pointers lead. `frame`: __builtin_frame_address(0) of the

@@ -11,7 +11,6 @@
 #include "alloc/fast_path.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
-#include "alloc/options.h"
 #include "alloc/os/os.h"
 
 namespace ashlar {
@@ -225,7 +224,7 @@ void init_hardened() noexcept {
 
 void* hardened_allocate(size_t alignment, size_t size) noexcept {
   if (size > PTRDIFF_MAX) return no_memory();
-  if (options.guard_sample != 0 && guard_sample_due()) [[unlikely]] {
+  if (guard_mean != 0 && ensure_init() && guard_sample_due()) [[unlikely]] {
     Trace trace;
     take_trace(&trace, __builtin_frame_address(0));
     if (void* p = guard_allocate(alignment, size, trace)) return p;

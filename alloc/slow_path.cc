@@ -12,7 +12,6 @@
 #include "alloc/guard.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
-#include "alloc/options.h"
 #include "alloc/page_heap.h"
 #include "alloc/percpu.h"
 
@@ -119,7 +118,8 @@ void* reallocate_by_copy(void* block, size_t old_bytes, size_t size) {
 
 /// malloc where blocks are sampled: every one comes here.
 [[gnu::noinline]] void* allocate_sampling(size_t alignment, size_t size) {
-  if (guard_sample_due()) {
+  if (!ensure_init()) return no_memory();
+  if (guard_mean != 0 && guard_sample_due()) {
     Trace trace;
     take_trace(&trace, __builtin_frame_address(0));
     if (void* p = guard_allocate(alignment, size, trace)) return p;
@@ -149,7 +149,7 @@ void* plain_allocate(size_t size) {
 }  // namespace
 
 void* allocate_slow(size_t size) noexcept {
-  if (!kHardened && options.guard_sample != 0) [[unlikely]]
+  if (!kHardened && guard_mean != 0) [[unlikely]]
     return allocate_sampling(kMinAlign, size);
   return plain_allocate(size);
 }
@@ -195,7 +195,7 @@ void* allocate_zeroed(size_t count, size_t size) noexcept {
 
 void* allocate_aligned(size_t alignment, size_t size) noexcept {
   if constexpr (kHardened) return hardened_allocate(alignment, size);
-  if (options.guard_sample != 0) [[unlikely]]
+  if (guard_mean != 0) [[unlikely]]
     return allocate_sampling(alignment, size);
   return plain_aligned(alignment, size);
 }

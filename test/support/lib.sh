@@ -11,7 +11,7 @@ set -uo pipefail
 unset LD_PRELOAD ASHLAR_CONF ASHLAR_DEBUG
 export LC_ALL=C.UTF-8
 
-library=$BUILD/libashlar.so
+library=$BUILD/${TEST_LIBRARY:-libashlar.so} # test/preload/hardened.sh sets it
 # shellcheck disable=SC2034 # for the scripts
 programs=$BUILD/test/programs
 modes=(default fallback)
