@@ -95,8 +95,9 @@ void init_guard() noexcept {
   const size_t os_page = os::page_bytes();
   const size_t unit = os_page < kPageBytes ? kPageBytes : os_page;
   const size_t bytes = (2 * kGuardSlots + 1) * unit;
-  void* at = os::reserve(bytes);
-  if (at != nullptr) guard_pool = {reinterpret_cast<uintptr_t>(at), bytes, unit};
+  // A unit more, so that slots lie at multiples of a unit: blocks may be aligned to one.
+  void* at = os::reserve(bytes + unit);
+  if (at != nullptr) guard_pool = {(reinterpret_cast<uintptr_t>(at) + unit - 1) & ~(unit - 1), bytes, unit};
 }
 
 bool guard_sample_due() noexcept {

@@ -22,6 +22,7 @@ conf_of() {
   local conf=percpu:on
   [[ $1 == fallback ]] && conf=percpu:off
   shift
+  [[ -n ${TEST_GUARD_SAMPLE:-} ]] && conf+=,guard_sample:$TEST_GUARD_SAMPLE
   local word
   for word in "$@"; do conf+=,$word; done
   echo "$conf"
