@@ -76,8 +76,8 @@ void take_trace(Trace* out, void* frame) noexcept;
 /// A block in a slot, zeroed; null: not possible now (or not at all with this size and alignment).
 void* guard_allocate(size_t alignment, size_t size, const Trace& trace) noexcept;
 
-/// `p` is in the pool. Aborts with a report where it is not the start of a live block, or its surroundings were written.
-/// `size`: what the caller claims, or kAnySize.
+/// `p` is in the pool. Aborts with a report where it is not the start of a live block, or its surroundings were
+/// written. `size`: what the caller claims, or kAnySize.
 inline constexpr size_t kAnySize = ~size_t{0};
 void guard_deallocate(void* p, size_t size, const Trace& trace) noexcept;
 

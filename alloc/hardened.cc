@@ -283,13 +283,15 @@ void* hardened_reallocate(void* block, size_t size) noexcept {
     if (!o.is_live()) fatal_object("realloc of a freed block", block, kUnknownBytes, o.bytes);
     old_bytes = checked_size(o);
     const size_t room = o.bytes - kWordBytes;
-    if (size <= room && size > room / 2) {
+    // Not so small that filling the rest would cost more than moving, or touch what the program never did.
+    const size_t least = o.is_large() ? (room > kPageBytes ? room - kPageBytes : 0) : room / 2;
+    if (size <= room && size > least) {
       seal(o, size);
       return block;
     }
   }
   void* to = hardened_allocate(kMinAlign, size);
-  if (to == nullptr) return nullptr;
+  if (to == nullptr) return size <= old_bytes ? block : nullptr;
   __builtin_memcpy(to, block, old_bytes < size ? old_bytes : size);
   hardened_deallocate(block, kAnySize);
   return to;

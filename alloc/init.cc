@@ -30,7 +30,8 @@ namespace {
 
 constinit Mutex mutex;
 
-// Lock order: init, percpu, central lists, page heap; guard pool, quarantine. A fork holds them all, so that the child's copy is consistent.
+// Lock order: init, percpu, central lists, page heap; guard pool, quarantine. A fork holds them all, so that the
+// child's copy is consistent.
 void prepare_fork() {
   mutex.lock();
   percpu_prepare_fork();

@@ -216,7 +216,8 @@ void* plain_aligned(size_t alignment, size_t size) noexcept {
 
 void* allocate_padded(size_t size) noexcept {
   if (size > PTRDIFF_MAX) return no_memory();
-  return allocate_aligned(kPaddedAlign, (size + kPaddedAlign - 1) & ~(kPaddedAlign - 1));
+  const size_t lines = (size + kPaddedAlign - 1) & ~(kPaddedAlign - 1);
+  return allocate_aligned(kPaddedAlign, lines == 0 ? kPaddedAlign : lines);
 }
 
 void* reallocate(void* block, size_t size) noexcept {

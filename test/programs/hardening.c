@@ -57,19 +57,35 @@ static void double_free(size_t size, int between) {
   announce(p);
   free(hidden(p));
 }
-static void double_free_at_once(void) { double_free(kSize, 0); }
-static void double_free_delayed(void) { double_free(kSize, kFew); }
-static void double_free_long_delayed(void) { double_free(kSize, 40); }
-static void double_free_large(void) { double_free(kLarge, 0); }
+static void double_free_at_once(void) {
+  double_free(kSize, 0);
+}
+static void double_free_delayed(void) {
+  double_free(kSize, kFew);
+}
+static void double_free_long_delayed(void) {
+  double_free(kSize, 40);
+}
+static void double_free_large(void) {
+  double_free(kLarge, 0);
+}
 
 static void free_at(volatile char* p) {
   announce(p);
   free(hidden(p));
 }
-static void invalid_free_near(void) { free_at(fresh(kSize) + kSize * 2 + 8); }
-static void invalid_free_far(void) { free_at(fresh(kSize) + ((size_t)1 << 34)); }
-static void invalid_free_interior(void) { free_at(fresh(kSize) + 16); }
-static void invalid_free_interior_large(void) { free_at(fresh(kLarge) + 16); }
+static void invalid_free_near(void) {
+  free_at(fresh(kSize) + kSize * 2 + 8);
+}
+static void invalid_free_far(void) {
+  free_at(fresh(kSize) + ((size_t)1 << 34));
+}
+static void invalid_free_interior(void) {
+  free_at(fresh(kSize) + 16);
+}
+static void invalid_free_interior_large(void) {
+  free_at(fresh(kLarge) + 16);
+}
 static void invalid_free_stack(void) {
   char local[100];
   free_at(local + 32);
@@ -91,17 +107,39 @@ static void write_outside(size_t size, long offset, long bytes) {
   free(hidden(p));
   churn(size);
 }
-static void overflow_1(void) { write_outside(kSize, kSize, 1); }
-static void overflow_8(void) { write_outside(kSize, kSize, 8); }
-static void overflow_32(void) { write_outside(kSize, kSize, 32); }
-static void overflow_4096(void) { write_outside(kSize, kSize, 4096); }
-static void overflow_1_into_slack(void) { write_outside(kSize - 3, kSize - 3, 1); }
-static void overflow_1_large(void) { write_outside(kLarge, kLarge, 1); }
-static void overflow_8192_large(void) { write_outside(kLarge, kLarge, 8192); }
-static void underflow_1(void) { write_outside(kSize, -1, 1); }
-static void underflow_8(void) { write_outside(kSize, -8, 8); }
-static void underflow_32(void) { write_outside(kSize, -32, 32); }
-static void underflow_4096(void) { write_outside(kSize, -4096, 4096); }
+static void overflow_1(void) {
+  write_outside(kSize, kSize, 1);
+}
+static void overflow_8(void) {
+  write_outside(kSize, kSize, 8);
+}
+static void overflow_32(void) {
+  write_outside(kSize, kSize, 32);
+}
+static void overflow_4096(void) {
+  write_outside(kSize, kSize, 4096);
+}
+static void overflow_1_into_slack(void) {
+  write_outside(kSize - 3, kSize - 3, 1);
+}
+static void overflow_1_large(void) {
+  write_outside(kLarge, kLarge, 1);
+}
+static void overflow_8192_large(void) {
+  write_outside(kLarge, kLarge, 8192);
+}
+static void underflow_1(void) {
+  write_outside(kSize, -1, 1);
+}
+static void underflow_8(void) {
+  write_outside(kSize, -8, 8);
+}
+static void underflow_32(void) {
+  write_outside(kSize, -32, 32);
+}
+static void underflow_4096(void) {
+  write_outside(kSize, -4096, 4096);
+}
 
 static void after_free(size_t size, int write) {
   volatile char* p = fresh(size);
@@ -115,10 +153,18 @@ static void after_free(size_t size, int write) {
   }
   churn(size);
 }
-static void write_after_free(void) { after_free(kSize, 1); }
-static void read_after_free(void) { after_free(kSize, 0); }
-static void write_after_free_large(void) { after_free(kLarge, 1); }
-static void read_after_free_large(void) { after_free(kLarge, 0); }
+static void write_after_free(void) {
+  after_free(kSize, 1);
+}
+static void read_after_free(void) {
+  after_free(kSize, 0);
+}
+static void write_after_free_large(void) {
+  after_free(kLarge, 1);
+}
+static void read_after_free_large(void) {
+  after_free(kLarge, 0);
+}
 
 static void mismatched_delete(void) {
   volatile char* p = fresh(kSize);

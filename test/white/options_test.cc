@@ -52,6 +52,7 @@ TEST_F(OptionsTest, defaults_without_an_environment) {
   EXPECT_EQ(options.purge_delay_ms, 1000U);
   EXPECT_EQ(options.thp, Options::kAuto);
   EXPECT_FALSE(options.stats_exit);
+  EXPECT_EQ(options.guard_sample, kHardened ? 1000U : 0U);
   EXPECT_FALSE(options.inittrace);
   EXPECT_FALSE(options.scavtrace);
 }
