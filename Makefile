@@ -61,7 +61,7 @@ so_flags := -shared -static-libgcc -Wl,-soname,libashlar.so -Wl,-z,nodelete -Wl,
 gtest_src := /usr/src/googletest/googletest
 
 # Configurations: folder, compilers, prefix of binutils, optimisation, sanitizer.
-native := release debug asan ubsan tsan fuzz
+native := release hardened debug asan ubsan tsan fuzz
 $(foreach c,$(native),$(eval cxx_$(c) := $(CXX))$(eval cc_$(c) := $(CC))$(eval tools_$(c) :=))
 # libFuzzer is clang's.
 cxx_fuzz := clang++
@@ -70,8 +70,10 @@ cxx_aarch64 := aarch64-linux-gnu-g++
 cc_aarch64 := aarch64-linux-gnu-gcc
 tools_aarch64 := aarch64-linux-gnu-
 out_release := $(BUILD)
-$(foreach c,debug asan ubsan tsan fuzz aarch64,$(eval out_$(c) := $(BUILD)/$(c)))
+$(foreach c,hardened debug asan ubsan tsan fuzz aarch64,$(eval out_$(c) := $(BUILD)/$(c)))
 opt_release := -g -O2
+# Frame pointers: a report says where a block was allocated and freed, from inside of the library, too.
+opt_hardened := $(opt_release) -fno-omit-frame-pointer -DASHLAR_HARDENED=1
 opt_aarch64 := $(opt_release) -fno-gnu-unique
 opt_debug := -g -O0
 opt_asan := -g -O1 -fno-omit-frame-pointer -fsanitize=address
@@ -187,11 +189,17 @@ $(BUILD)/aarch64/gtest/libgtest.a: $(BUILD)/obj/aarch64/flags
 	$(Q)rm -f $@ && $(tools_aarch64)ar rcsD $@ $(@D)/gtest-all.o $(@D)/gtest_main.o
 
 # ---- targets --------------------------------------------------------------------------------------------
+hardened_library := $(BUILD)/libashlar-hardened.so
 libraries = $(addprefix $(out_$(1))/,libashlar.so libashlar.a libashlar-core.a)
 .PHONY: all debug asan ubsan tsan aarch64 test ab bench-programs lint install uninstall clean help
 
-## all: the release libraries, build/libashlar.so, libashlar.a and libashlar-core.a (the default)
-all: $(call libraries,release)
+## all: the release libraries, build/libashlar.so, libashlar-hardened.so, libashlar.a and libashlar-core.a (the default)
+all: $(call libraries,release) $(hardened_library)
+
+# A name of its own beside the others: programs are linked with neither or either.
+$(hardened_library): $(call objs_hardened,$(core_src))
+	@mkdir -p $(@D); echo "  LINK     $@"
+	$(Q)$(cc_hardened) $(subst libashlar.so,libashlar-hardened.so,$(so_flags)) $(opt_hardened) -o $@ $^
 
 ## debug: the same with -O0, in build/debug/
 debug: $(call libraries,debug)
@@ -202,22 +210,27 @@ $(foreach c,asan ubsan tsan,$(eval $(c): $(unit_$(c))))
 ## aarch64: libraries and test programs for AArch64, cross-built in build/aarch64/
 aarch64: $(call libraries,aarch64) $(unit_aarch64) $(programs_aarch64) $(linked_aarch64)
 
+# Of the unit tests on the hardened library those that `make test` runs: the ones that ask nothing of size classes
+# and natural alignment, which its canaries change. `make test-hardened` runs all.
+hardened_tests := $(filter %/api_aligned_test %/api_limits_test %/api_realloc_test %/fork_stress %/random_ops_stress \
+  %/thread_churn_stress,$(unit_hardened))
+
 ## test: all tests; T=text runs only those whose path contains the text
-test: all aarch64 $(unit_release) $(programs_release) $(linked_release)
+test: all aarch64 $(hardened_tests) $(unit_release) $(programs_release) $(linked_release)
 	@scripts/run-tests --build '$(abspath $(BUILD))' --jobs $(JOBS) --filter '$(T)' --cxx '$(CXX)' --scripts test \
-	  $(unit_release) $(unit_aarch64)
+	  $(unit_release) $(hardened_tests) $(unit_aarch64)
 
 ## test-programs: servers, browsers, languages and tools on Ashlar (test/applications/); installs what it needs
 .PHONY: test-programs
 test-programs: all
 	@scripts/run-tests --build '$(abspath $(BUILD))' --jobs $(JOBS) --filter '$(T)' --cxx '$(CXX)' --scripts test/applications
 
-## test-debug, test-asan, test-ubsan, test-tsan, test-aarch64: the unit tests of that configuration
+## test-hardened, test-debug, test-asan, test-ubsan, test-tsan, test-aarch64: the unit tests of that configuration
 define run_units
 test-$(1): $$(unit_$(1))
 	@scripts/run-tests --build '$$(abspath $$(BUILD))' --jobs $$(JOBS) --filter '$$(T)' --cxx '$$(CXX)' $$(unit_$(1))
 endef
-$(foreach c,debug asan ubsan tsan aarch64,$(eval .PHONY: test-$(c))$(eval $(call run_units,$(c))))
+$(foreach c,hardened debug asan ubsan tsan aarch64,$(eval .PHONY: test-$(c))$(eval $(call run_units,$(c))))
 
 ## fuzz: every fuzz target for FUZZ_SECONDS=600 with clang's libFuzzer, ASan and UBSan; T=api picks one
 FUZZ_SECONDS ?= 600
@@ -264,7 +277,7 @@ include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 ## install: libraries, headers and ashlar.pc below DESTDIR= and PREFIX= (/usr/local)
 install: all
 	install -d '$(lib_dir)/pkgconfig' '$(include_dir)'
-	install -m 755 $(BUILD)/libashlar.so '$(lib_dir)'
+	install -m 755 $(BUILD)/libashlar.so $(hardened_library) '$(lib_dir)'
 	install -m 644 $(BUILD)/libashlar.a $(BUILD)/libashlar-core.a '$(lib_dir)'
 	install -m 644 $(public_headers) '$(include_dir)'
 	@version=$$(awk '$$2 == "ASHLAR_VERSION" { printf "%d.%d.%d", $$3 / 10000, $$3 / 100 % 100, $$3 % 100 }' alloc/ashlar.h) && \
@@ -273,7 +286,7 @@ install: all
 
 ## uninstall: what install put there
 uninstall:
-	rm -f $(addprefix '$(lib_dir)'/,libashlar.so libashlar.a libashlar-core.a pkgconfig/ashlar.pc)
+	rm -f $(addprefix '$(lib_dir)'/,libashlar.so libashlar-hardened.so libashlar.a libashlar-core.a pkgconfig/ashlar.pc)
 	rm -f $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
 	if [ -d '$(include_dir)' ]; then rmdir --ignore-fail-on-non-empty '$(include_dir)'; fi
 

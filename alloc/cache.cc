@@ -6,6 +6,7 @@
 // an rseq P the batch goes through a buffer, since only a restartable sequence may touch the slots.
 #include "alloc/base/check.h"
 #include "alloc/central.h"
+#include "alloc/options.h"
 #include "alloc/page_heap.h"
 #include "alloc/percpu.h"
 
@@ -104,7 +105,14 @@ void init_slab(Slab* s, unsigned index, unsigned home, bool small) noexcept {
   *s->word(kSlabShape.dead) = kTag;
   for (uint64_t& h : s->header) h = kSlabShape.dead;
   for (CacheIndex k = 0; k < kNumCaches; ++k) s->cache_bin[k] = static_cast<uint8_t>(bin_of_cache(k, home));
+  // Where blocks are sampled every malloc has to be seen: the bin of no block is always empty, while the caches
+  // themselves, and free, work as ever.
+  const bool sees_all = !kHardened && options.guard_sample != 0;
   for (size_t i = 0; i < kTableEntries; ++i) {
+    if (sees_all) {
+      s->small_bin[i] = kBinNone;
+      continue;
+    }
     s->small_bin[i] = static_cast<uint8_t>(bin_of_class(class_of_size(i << kMinAlignLog2), home));
   }
   for (CacheIndex k = 0; k < kNumCaches; ++k) place_cache(s, k, kSlabShape.first[k], first_slots(s, k));

@@ -5,6 +5,7 @@
 
 #include "alloc/base/check.h"
 #include "alloc/diagnose.h"
+#include "alloc/hardened.h"
 #include "alloc/page_heap.h"
 
 namespace ashlar {
@@ -149,6 +150,7 @@ size_t central_take(Bin bin, void** out, size_t n) noexcept {
     relist(c, s);
   }
   c.out += taken;
+  if constexpr (kHardened) shuffle(out + (n - taken), taken);
   if (taken < n) {
     for (size_t i = 0; i < taken; ++i) out[i] = out[n - taken + i];
   }

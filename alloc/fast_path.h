@@ -9,6 +9,7 @@
 #pragma once
 
 #include "alloc/alloc.h"
+#include "alloc/hardened.h"
 #include "alloc/page_map.h"
 #include "alloc/slab.h"
 
@@ -25,7 +26,8 @@ inline void keep_order() {
   asm volatile("" ::: "memory");
 }
 
-inline void* fast_allocate(size_t size) noexcept {
+/// An object from the cache, without what the hardened library does around it.
+inline void* cache_allocate(size_t size) noexcept {
   if (size <= kTableMaxBytes) [[likely]] {
     Slab* slab = tls_slab;
     uint64_t* header = &slab->header[slab->small_bin[(size + kMinAlign - 1) >> kMinAlignLog2]];
@@ -40,7 +42,7 @@ inline void* fast_allocate(size_t size) noexcept {
   return allocate_slow(size);
 }
 
-inline void fast_deallocate(void* block) noexcept {
+inline void cache_deallocate(void* block) noexcept {
   const uintptr_t base_m1 = heap_view.base_m1;
   const uintptr_t complement = base_m1 - reinterpret_cast<uintptr_t>(block);
   if (complement >= __atomic_load_n(&heap_view.limit, __ATOMIC_RELAXED)) [[likely]] {
@@ -63,6 +65,22 @@ inline void fast_deallocate(void* block) noexcept {
     }
   }
   deallocate_slow(block);
+}
+
+inline void* fast_allocate(size_t size) noexcept {
+  if constexpr (kHardened) return hardened_allocate(kMinAlign, size);
+  return cache_allocate(size);
+}
+
+inline void fast_deallocate(void* block) noexcept {
+  if constexpr (kHardened) return hardened_deallocate(block, kAnySize);
+  cache_deallocate(block);
+}
+
+/// The caller says how large the block was. The page map knows better, and only the hardened library compares.
+inline void sized_deallocate(void* block, size_t size) noexcept {
+  if constexpr (kHardened) return hardened_deallocate(block, size);
+  cache_deallocate(block);
 }
 
 }  // namespace ashlar

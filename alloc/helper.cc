@@ -10,6 +10,7 @@
 #include <sys/single_threaded.h>
 
 #include "alloc/base/futex.h"
+#include "alloc/base/hardened.h"
 #include "alloc/central.h"
 #include "alloc/options.h"
 #include "alloc/page_heap.h"
@@ -92,6 +93,8 @@ bool create_helper(size_t stack_bytes) {
 
 bool want_helper() noexcept {
   if (!options.purge_thread || &__libc_single_threaded == nullptr || __libc_single_threaded != 0) return false;
+  // glibc's variable stays false in the child of a fork, which has one thread.
+  if (!__atomic_load_n(&thread_came, __ATOMIC_RELAXED)) return false;
   __atomic_store_n(&helper_wanted, true, __ATOMIC_RELAXED);
   return true;
 }
@@ -99,7 +102,8 @@ bool want_helper() noexcept {
 void start_helper(const void* caller) noexcept {
   // Relaxed: the exchange picks one thread; the page heap's lock orders the rest.
   if (!__atomic_exchange_n(&helper_wanted, false, __ATOMIC_RELAXED)) return;
-  const bool unsafe = thread_is_ending() || may_be_glibc(caller);
+  // The hardened library's frees come to us through its own layer, so that it does not know its caller.
+  const bool unsafe = kHardened || thread_is_ending() || may_be_glibc(caller);
   if (!unsafe && (create_helper(kStackBytes) || create_helper(kLargeStackBytes))) return;
   page_heap.helper_failed(!unsafe);
 }

@@ -13,6 +13,8 @@
 #include "alloc/base/futex.h"
 #include "alloc/central.h"
 #include "alloc/compat.h"
+#include "alloc/guard.h"
+#include "alloc/hardened.h"
 #include "alloc/options.h"
 #include "alloc/os/os.h"
 #include "alloc/page_heap.h"
@@ -33,12 +35,13 @@ namespace {
 
 constinit Mutex mutex;
 
-// Lock order: init, percpu, central lists, page heap. A fork holds them all, so that the child's copy is consistent. A
-// signal handler may fork that interrupted us: what its thread holds already stays held, in the child, too, where the
-// interrupted code goes on once the handler returns. Such a handler may even have interrupted a fork of the same
-// thread.
+// Lock order: init, percpu, central lists, page heap; guard pool, quarantine. A fork holds them all, so that the
+// child's copy is consistent. A signal handler may fork that interrupted us: what its thread holds already stays held,
+// in the child, too, where the interrupted code goes on once the handler returns. Such a handler may even have
+// interrupted a fork of the same thread.
 struct HeldByFork {
-  bool init, percpu, page_heap;
+  bool init, percpu, page_heap, guard;
+  unsigned quarantine;
   CentralSet central;
 };
 constexpr unsigned kMaxForks = 16;
@@ -46,7 +49,8 @@ constinit HeldByFork held_by_fork[kMaxForks] = {};
 constinit unsigned forks_under_way = 0;  // of one thread, each in a signal handler that interrupted the one before
 
 void prepare_fork() {
-  const bool interrupted = mutex.is_mine() || percpu_is_mine() || central_is_mine() || page_heap.is_mine();
+  const bool interrupted = mutex.is_mine() || percpu_is_mine() || central_is_mine() || page_heap.is_mine() ||
+                           guard_is_mine() || (kHardened && quarantine_is_mine());
   const bool took_init = mutex.lock_for_fork(interrupted);
   check(forks_under_way < kMaxForks, "too many forks from signal handlers that interrupted a fork");
   HeldByFork& held = held_by_fork[forks_under_way++];
@@ -54,10 +58,14 @@ void prepare_fork() {
   held.percpu = percpu_lock_for_fork(interrupted);
   central_lock_for_fork(&held.central, interrupted);
   held.page_heap = page_heap.lock_for_fork(interrupted);
+  held.guard = lock_guard_for_fork(interrupted);
+  if constexpr (kHardened) held.quarantine = lock_quarantine_for_fork(interrupted);
 }
 
 void after_fork(bool child) {
   const HeldByFork& held = held_by_fork[forks_under_way - 1];
+  if constexpr (kHardened) unlock_quarantine_after_fork(held.quarantine);
+  if (held.guard) unlock_guard_after_fork();
   page_heap.after_fork(child);
   if (held.page_heap) page_heap.unlock();
   central_unlock(held.central);
@@ -102,6 +110,8 @@ bool init_slow() noexcept {
     if (!page_heap.init()) return false;
     t.map_us = os::now_us();
     init_percpu();
+    init_guard();
+    if constexpr (kHardened) init_hardened();
     t.ps_us = os::now_us();
     __atomic_store_n(&initialised, true, __ATOMIC_RELEASE);
   }

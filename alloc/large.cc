@@ -97,6 +97,36 @@ void deallocate_large(void* block, uint64_t entry) noexcept {
   release_large(s, false);
 }
 
+void guard_large(Span* span, size_t bytes) noexcept {
+  const size_t os_page = os::page_bytes();
+  const uintptr_t from = (span->start + bytes + os_page - 1) & ~(os_page - 1);
+  const uintptr_t to = span->end() & ~(os_page - 1);
+  if (from >= to || __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) >= kMaxMovedBlocks) return;
+  if (!os::protect(from, to - from)) return;
+  set_moved(span, true);
+  span->objects = static_cast<uint16_t>((span->end() - from + kPageBytes - 1) >> kPageLog2);
+}
+
+bool close_large(Span* span) noexcept {
+  if (!span->moved && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) >= kMaxMovedBlocks) return false;
+  if (!os::close(span->start, span->pages * kPageBytes)) return false;
+  set_moved(span, true);
+  return true;
+}
+
+void renew_and_release_large(Span* span) noexcept {
+  const size_t bytes = span->pages * kPageBytes;
+  const bool clean = os::renew(span->start, bytes);
+  if (!clean) {
+    // Maps or memory are short. What cannot be opened again stays where it is for ever.
+    if (span->moved && !os::open(span->start, bytes)) return;
+    __builtin_memset(reinterpret_cast<void*>(span->start), 0, bytes);
+  }
+  set_moved(span, false);
+  store_entries(span->start, 1, 0);
+  release_large(span, clean);
+}
+
 void* reallocate_large(void* block, Span* span, size_t size) noexcept {
   if (size > PTRDIFF_MAX) return nullptr;
   const size_t pages = large_pages(size);

@@ -15,6 +15,15 @@ void* allocate_large(size_t size, size_t align, bool* zeroed) noexcept;
 /// `entry`: the page map entry of the block. Aborts where `block` is not the start of the large block.
 void deallocate_large(void* block, uint64_t entry) noexcept;
 
+/// Hardened. Makes the whole pages at the end of a block behind its first `bytes` inaccessible, as far as maps allow.
+void guard_large(Span* span, size_t bytes) noexcept;
+
+/// Hardened. Gives the block's memory back and makes it inaccessible; false: maps are short, it is as before.
+bool close_large(Span* span) noexcept;
+
+/// Hardened. Releases the block whose pages become fresh ones; its page map entry goes, too.
+void renew_and_release_large(Span* span) noexcept;
+
 /// Changes the block's size where it lies or by moving its pages; null: no memory, the block is as it was.
 void* reallocate_large(void* block, Span* span, size_t size) noexcept;
 

@@ -7,6 +7,8 @@
 #include "alloc/alloc.h"
 #include "alloc/ashlar.h"
 #include "alloc/central.h"
+#include "alloc/guard.h"
+#include "alloc/hardened.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
 #include "alloc/page_heap.h"
@@ -27,6 +29,20 @@ void read_memstats(ashlar_memstats* out) noexcept {
     in_centrals[class_of_bin(bin)] += s.out;
     caches.pops[class_of_bin(bin)] += s.direct_mallocs;
   }
+  GuardCounts guarded;
+  count_guarded(&guarded);
+  for (ClassIndex c = 0; c < kNumClasses; ++c) {
+    in_centrals[c] += guarded.mallocs[c] - guarded.frees[c];
+    caches.pops[c] += guarded.mallocs[c];
+  }
+  LargeStats large = large_stats();
+  if constexpr (kHardened) {
+    QuarantineStats quarantined;
+    count_quarantined(&quarantined);
+    for (ClassIndex c = 0; c < kNumClasses; ++c) caches.cached[c] += quarantined.objects[c];
+    large.frees += quarantined.large;
+    large.live_bytes -= quarantined.large_bytes;
+  }
   out->by_size_count = kNumClasses;
   for (ClassIndex c = 0; c < kNumClasses; ++c) {
     // Objects on their way between a cache and a central list while we read make the difference inexact, but never
@@ -41,7 +57,6 @@ void read_memstats(ashlar_memstats* out) noexcept {
     out->total_alloc += caches.pops[c] * bytes;
     out->cached_bytes += caches.cached[c] * bytes;
   }
-  const LargeStats large = large_stats();
   out->large_objects = large.mallocs > large.frees ? large.mallocs - large.frees : 0;
   out->mallocs += large.mallocs;
   out->frees += large.mallocs - out->large_objects;

@@ -130,6 +130,17 @@ consteval Row milliseconds(const char* key, const char* help) {
           [](const Row&, const Options& in, LineWriter& line) { line.dec(in.*Field).text("ms"); }, "<n>[ms|s|m]", help};
 }
 
+// A count.
+template <uint32_t Options::*Field>
+consteval Row number(const char* key, const char* help) {
+  return {key,
+          [](const Row&, Text value, Options& out) {
+            static constexpr Unit kUnits[] = {{"", 1}, {"k", 1000}};
+            return parse_number(value, kUnits, sizeof kUnits / sizeof kUnits[0], out.*Field);
+          },
+          [](const Row&, const Options& in, LineWriter& line) { line.dec(in.*Field); }, "<n>[k]", help};
+}
+
 // ---- the options ------------------------------------------------------------------------------------
 
 constexpr Row kConf[] = {
@@ -140,6 +151,7 @@ constexpr Row kConf[] = {
     milliseconds<&Options::purge_delay_ms>("purge_delay", "memory idle for so long is given back"),
     choice<&Options::thp>("thp", "auto|on|off", "huge pages: for growing heaps, for all fresh memory, never"),
     choice<&Options::stats_exit>("stats", "none|exit", "exit: print the memory statistics when the program ends"),
+    number<&Options::guard_sample>("guard_sample", "one of so many small blocks between guard pages; 0: none"),
 };
 
 constexpr Row kDebug[] = {

@@ -295,16 +295,16 @@ ASHLAR_OPERATOR_ void operator delete[](void* block) noexcept {
   ashlar::fast_deallocate(block);
 }
 
-ASHLAR_OPERATOR_ void operator delete(void* block, size_t) noexcept {
+ASHLAR_OPERATOR_ void operator delete(void* block, size_t size) noexcept {
   if (const auto other = chosen_delete(); !other.is_ours) [[unlikely]]
     return other.call(block);
-  ashlar::fast_deallocate(block);
+  ashlar::sized_deallocate(block, size);
 }
 
-ASHLAR_OPERATOR_ void operator delete[](void* block, size_t) noexcept {
+ASHLAR_OPERATOR_ void operator delete[](void* block, size_t size) noexcept {
   if (const auto other = chosen_delete_array(); !other.is_ours) [[unlikely]]
     return other.call(block);
-  ashlar::fast_deallocate(block);
+  ashlar::sized_deallocate(block, size);
 }
 
 ASHLAR_OPERATOR_ void operator delete(void* block, const std::nothrow_t&) noexcept {
@@ -329,16 +329,16 @@ ASHLAR_OPERATOR_ void operator delete[](void* block, std::align_val_t align) noe
   ashlar::fast_deallocate(block);
 }
 
-ASHLAR_OPERATOR_ void operator delete(void* block, size_t, std::align_val_t align) noexcept {
+ASHLAR_OPERATOR_ void operator delete(void* block, size_t size, std::align_val_t align) noexcept {
   if (const auto other = chosen_delete_aligned(); !other.is_ours) [[unlikely]]
     return other.call(block, align);
-  ashlar::fast_deallocate(block);
+  ashlar::sized_deallocate(block, size);
 }
 
-ASHLAR_OPERATOR_ void operator delete[](void* block, size_t, std::align_val_t align) noexcept {
+ASHLAR_OPERATOR_ void operator delete[](void* block, size_t size, std::align_val_t align) noexcept {
   if (const auto other = chosen_delete_array_aligned(); !other.is_ours) [[unlikely]]
     return other.call(block, align);
-  ashlar::fast_deallocate(block);
+  ashlar::sized_deallocate(block, size);
 }
 
 ASHLAR_OPERATOR_ void operator delete(void* block, std::align_val_t align, const std::nothrow_t&) noexcept {

@@ -53,15 +53,15 @@ int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
   return ashlar::request_posix_memalign(out, alignment, size);
 }
 
-// C23. The size is the caller's claim; the page map knows better.
+// C23. The size is the caller's claim.
 void free_sized(void* block, size_t size) noexcept;
-void free_sized(void* block, size_t) noexcept {
-  ashlar::fast_deallocate(block);
+void free_sized(void* block, size_t size) noexcept {
+  ashlar::sized_deallocate(block, size);
 }
 
 void free_aligned_sized(void* block, size_t alignment, size_t size) noexcept;
-void free_aligned_sized(void* block, size_t, size_t) noexcept {
-  ashlar::fast_deallocate(block);
+void free_aligned_sized(void* block, size_t, size_t size) noexcept {
+  ashlar::sized_deallocate(block, size);
 }
 
 // ---- older names ------------------------------------------------------------------------------------

@@ -28,11 +28,13 @@ constexpr size_t kSmallHeapBytes = size_t{256} << 20;
 // Spans of small objects have at most so many pages.
 constexpr size_t kDensePages = 16;
 constexpr size_t kMapStepBytes = size_t{64} << 10;
+// Steps grow with what there is: what is not touched costs nothing, and a map with its guard pages is three maps.
 constexpr size_t kMetaStepBytes = size_t{128} << 10;
 constexpr size_t kRecordChunkBytes = size_t{128} << 10;  // records of 8 MiB of small spans
 constexpr size_t kIdleRecordBytes = size_t{1} << 20;     // records that no span uses: purged beyond, by some
 constexpr unsigned kIdleRecordCalls = 64;                // system calls of 1 us each
 constexpr size_t kFirstRecordBytes = size_t{12} << 10;   // of first_metadata
+constexpr unsigned kMaxGuardedMaps = 64;
 
 // Metadata of a small process lives in the library's own zero pages: no mapping of its own.
 constinit Superblock first_super = {};
@@ -103,20 +105,33 @@ bool PageHeap::init() noexcept {
   records_.add(metadata_locked(kFirstRecordBytes), kFirstRecordBytes, 4096, false);
   superblocks[0] = &first_super;
   pages_ = kFirstHeapBytes >> kPageLog2;
-  mark_free(0, pages_);
+  // The first page of the heap is never used: it keeps writes below the first block off the page map.
+  const size_t guard = os_page_bytes_ > kPageBytes ? os_page_bytes_ >> kPageLog2 : 1;
+  os::protect(window_.base, guard << kPageLog2);
+  mark_free(guard, pages_ - guard);
   heap_view.base_m1 = window_.base - 1;
   __atomic_store_n(&heap_view.limit, ~(kFirstHeapBytes - 1), __ATOMIC_RELEASE);
   return true;
 }
 
+/// A mapping for metadata, between inaccessible pages as long as there are few.
+void* PageHeap::map_metadata(size_t bytes) noexcept {
+  const size_t whole = (bytes + os_page_bytes_ - 1) & ~(os_page_bytes_ - 1);
+  void* fresh = meta_maps_ < kMaxGuardedMaps ? os::map_guarded(whole) : os::map(whole);
+  if (fresh == nullptr) return nullptr;
+  ++meta_maps_;
+  meta_bytes_ += bytes;
+  return fresh;
+}
+
 void* PageHeap::metadata_locked(size_t bytes) noexcept {
   bytes = (bytes + 63) & ~size_t{63};
+  if (bytes >= kMetaStepBytes) return map_metadata(bytes);  // whole OS pages of its own
   if (bytes > meta_left_) {
-    const size_t step = bytes > kMetaStepBytes ? bytes : kMetaStepBytes;
-    void* fresh = os::map((step + os_page_bytes_ - 1) & ~(os_page_bytes_ - 1));
+    size_t step = meta_bytes_ / 4 & ~(kMetaStepBytes - 1);
+    if (step < kMetaStepBytes) step = kMetaStepBytes;
+    void* fresh = map_metadata(step);
     if (fresh == nullptr) return nullptr;
-    meta_bytes_ += step;
-    if (bytes == step) return fresh;  // fills its mapping: what is left of the last one stays for others
     meta_next_ = static_cast<char*>(fresh);
     meta_left_ = step;
   }

@@ -122,6 +122,7 @@ class PageHeap {
   void mark_free(size_t first, size_t pages) noexcept;
   bool all_free(size_t first, size_t pages) const noexcept;
   size_t free_tail() const noexcept;
+  void* map_metadata(size_t bytes) noexcept;
   void* metadata_locked(size_t bytes) noexcept;
   Span* new_span() noexcept;
   void delete_span(Span* s) noexcept;
@@ -152,6 +153,7 @@ class PageHeap {
   char* meta_next_ = nullptr;
   size_t meta_left_ = 0;
   uint64_t meta_bytes_ = 0;
+  unsigned meta_maps_ = 0;  ///< maps for metadata
 
   // purge.cc
   uintptr_t purging_ = 0;       ///< the thread that purges, by this_thread()

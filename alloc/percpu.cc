@@ -23,6 +23,7 @@ namespace ashlar {
 
 __thread Slab* tls_slab = empty_slab();
 __thread bool tls_guest = false;
+constinit bool thread_came = false;
 
 namespace {
 
@@ -120,6 +121,7 @@ bool try_lease() {
     __atomic_store_n(&leases_free, leases_free - 1, __ATOMIC_RELAXED);
     tls_slab = lease[i];
     tls_guest = false;
+    __atomic_store_n(&thread_came, true, __ATOMIC_RELAXED);
   }
   // Outside of the lock: a key number above 31 makes glibc allocate here.
   if (have_exit_key) pthread_setspecific(exit_key, tls_slab);
@@ -156,6 +158,7 @@ Cache guest_cache() {
     c.slab = __atomic_load_n(&slabtab[p], __ATOMIC_ACQUIRE);
     if (c.slab->real) {
       tls_guest = true;
+      __atomic_store_n(&thread_came, true, __ATOMIC_RELAXED);
       return c;
     }
     give_p_a_slab(c.site);
@@ -293,6 +296,7 @@ bool percpu_lock_for_fork(bool interrupted) noexcept {
 
 void percpu_after_fork(bool child, bool took_lock) noexcept {
   if (child) {
+    __atomic_store_n(&thread_came, false, __ATOMIC_RELAXED);
     // Other threads may have been in the middle of a sequence while the kernel copied the slabs of the Ps: what these
     // cached is lost to the child. They stay in the list of all slabs, so that statistics go on counting it as cached.
     // To stop the Ps instead would cost an interrupt on every CPU at each fork, and a system call that sandboxes do not

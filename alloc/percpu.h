@@ -74,6 +74,10 @@ struct CacheCounts {
 };
 void count_caches(CacheCounts* out) noexcept;
 
+/// Whether a thread came that had no cache, since the process began or, in the child of a fork, since the fork.
+/// Relaxed.
+extern bool thread_came;
+
 /// True once the calling thread has given its lease back for good: it is about to end.
 bool thread_is_ending() noexcept;
 

@@ -85,7 +85,8 @@ void PageHeap::enforce_budget_after_free() noexcept {
     helper_ = true;
     low_dirty_ = low_before_ = 0;
   }
-  if (!helper_) purge_to(budget / 2);  // well below, so that the next free does not come here again
+  // Well below, so that the next free does not come here again. The credit stays whole: it was earned.
+  if (!helper_) purge_to(reuse_credit_ + (budget - reuse_credit_) / 2);
 }
 
 /// Where the kernel makes huge pages, clean free pages beside a dirty one may be resident with it: they go together.
@@ -245,7 +246,7 @@ void PageHeap::helper_failed(bool for_good) noexcept {
   helper_ = false;
   helper_never_ = for_good;
   const size_t budget = budget_pages();
-  if (dirty_pages_ > budget) purge_to(budget / 2);
+  if (dirty_pages_ > budget) purge_to(reuse_credit_ + (budget - reuse_credit_) / 2);
 }
 
 size_t PageHeap::purge(size_t keep_bytes) noexcept {

@@ -9,6 +9,7 @@
 #include "alloc/central.h"
 #include "alloc/diagnose.h"
 #include "alloc/fast_path.h"
+#include "alloc/guard.h"
 #include "alloc/helper.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
@@ -86,7 +87,7 @@ void deallocate_small(void* block, Bin bin) {
 }
 
 /// The entry of the block's page; aborts where `p` is not in a block of ours.
-uint64_t entry_of_block(const void* p) {
+inline uint64_t entry_of_block(const void* p) {
   if (!in_heap(p)) fatal_not_ours(p);
   const uint64_t entry = load_entry(reinterpret_cast<uintptr_t>(p));
   if (entry_bin(entry) == kBinNone) fatal_bad_block(p);
@@ -108,17 +109,46 @@ size_t usable_of(const void* p, uint64_t entry) {
   return class_bytes(c);
 }
 
-void* reallocate_by_copy(void* block, size_t old_bytes, size_t size) {
+void deallocate_block(void* block, uint64_t entry) {
+  if (entry_bin(entry) == kBinLarge) {
+    deallocate_large(block, entry);
+  } else {
+    deallocate_small(block, entry_bin(entry));
+  }
+}
+
+/// Not by deallocate(), whose slow path takes its caller for the program.
+void* reallocate_by_copy(void* block, uint64_t entry, size_t old_bytes, size_t size) {
   void* to = allocate(size);
   if (to == nullptr) return nullptr;
   __builtin_memcpy(to, block, old_bytes < size ? old_bytes : size);
-  deallocate(block);
+  deallocate_block(block, entry);
   return to;
 }
 
-}  // namespace
+/// malloc where blocks are sampled: every one comes here.
+[[gnu::noinline]] void* allocate_sampling(size_t alignment, size_t size) {
+  if (!ensure_init()) return no_memory();
+  if (guard_mean != 0 && guard_sample_due()) {
+    Trace trace;
+    take_trace(&trace, __builtin_frame_address(0));
+    if (void* p = guard_allocate(alignment, size, trace)) return p;
+  }
+  return plain_aligned(alignment, size);
+}
 
-void* allocate_slow(size_t size) noexcept {
+/// A pointer outside of the heap: null, a guarded block, or not ours.
+[[gnu::noinline]] void deallocate_outside(void* block) {
+  if (block == nullptr) return;
+  if (!in_guard_pool(block)) fatal_not_ours(block);
+  Trace trace;
+  take_trace(&trace, __builtin_frame_address(0));
+  const int saved_errno = errno;
+  guard_deallocate(block, kAnySize, trace);
+  errno = saved_errno;
+}
+
+void* plain_allocate(size_t size) {
   if (size <= kMaxSmallBytes) [[likely]]
     return allocate_class(class_of_size(size));
   if (!ensure_init()) return no_memory();
@@ -126,16 +156,21 @@ void* allocate_slow(size_t size) noexcept {
   return p == nullptr ? no_memory() : p;
 }
 
+}  // namespace
+
+void* allocate_slow(size_t size) noexcept {
+  if (!kHardened && guard_mean != 0) [[unlikely]]
+    return allocate_sampling(kMinAlign, size);
+  return plain_allocate(size);
+}
+
 void deallocate_slow(void* block) noexcept {
-  if (block == nullptr) return;
+  if (!in_heap(block)) [[unlikely]]
+    return deallocate_outside(block);
   const uint64_t entry = entry_of_block(block);
   if (tls_guest && rseq_push(guest_site(), entry_bin(entry), block)) return;
   const int saved_errno = errno;
-  if (entry_bin(entry) == kBinLarge) {
-    deallocate_large(block, entry);
-  } else {
-    deallocate_small(block, entry_bin(entry));
-  }
+  deallocate_block(block, entry);
   serve_helper(__builtin_return_address(0));
   errno = saved_errno;
 }
@@ -151,6 +186,7 @@ void deallocate(void* block) noexcept {
 void* allocate_zeroed(size_t count, size_t size) noexcept {
   size_t bytes = 0;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if constexpr (kHardened) return hardened_allocate(kMinAlign, bytes);  // all free memory reads as zero there
   if (bytes <= kMaxSmallBytes) {
     void* p = allocate(bytes);
     if (p != nullptr) __builtin_memset(p, 0, bytes);
@@ -165,7 +201,14 @@ void* allocate_zeroed(size_t count, size_t size) noexcept {
 }
 
 void* allocate_aligned(size_t alignment, size_t size) noexcept {
-  if (alignment <= kMinAlign) return allocate(size);
+  if constexpr (kHardened) return hardened_allocate(alignment, size);
+  if (guard_mean != 0) [[unlikely]]
+    return allocate_sampling(alignment, size);
+  return plain_aligned(alignment, size);
+}
+
+void* plain_aligned(size_t alignment, size_t size) noexcept {
+  if (alignment <= kMinAlign) return plain_allocate(size);
   if (size <= kMaxSmallBytes && alignment <= kPageBytes) {
     // Spans start at a page, so every object of a class whose size is a multiple of the alignment is aligned.
     const size_t rounded = size == 0 ? alignment : (size + alignment - 1) & ~(alignment - 1);
@@ -180,7 +223,8 @@ void* allocate_aligned(size_t alignment, size_t size) noexcept {
 
 void* allocate_padded(size_t size) noexcept {
   if (size > PTRDIFF_MAX) return no_memory();
-  return allocate_aligned(kPaddedAlign, (size + kPaddedAlign - 1) & ~(kPaddedAlign - 1));
+  const size_t lines = (size + kPaddedAlign - 1) & ~(kPaddedAlign - 1);
+  return allocate_aligned(kPaddedAlign, lines == 0 ? kPaddedAlign : lines);
 }
 
 void* reallocate(void* block, size_t size) noexcept {
@@ -188,6 +232,15 @@ void* reallocate(void* block, size_t size) noexcept {
   if (size == 0) {
     deallocate(block);
     return nullptr;
+  }
+  if constexpr (kHardened) return hardened_reallocate(block, size);
+  if (in_guard_pool(block)) [[unlikely]] {
+    const size_t old_bytes = guard_usable(block);
+    void* to = allocate(size);
+    if (to == nullptr) return nullptr;
+    __builtin_memcpy(to, block, old_bytes < size ? old_bytes : size);
+    deallocate(block);
+    return to;
   }
   const uint64_t entry = entry_of_block(block);
   const size_t usable = usable_of(block, entry);
@@ -199,15 +252,20 @@ void* reallocate(void* block, size_t size) noexcept {
   } else if (size <= usable && size * 2 > usable) {
     return block;  // moving to a smaller class pays only where it saves half
   }
-  void* moved = reallocate_by_copy(block, usable, size);
+  void* moved = reallocate_by_copy(block, entry, usable, size);
   return moved == nullptr && size <= usable ? block : moved;
 }
 
 size_t usable_size(const void* block) noexcept {
-  return block == nullptr ? 0 : usable_of(block, entry_of_block(block));
+  if (block == nullptr) return 0;
+  if (in_guard_pool(block)) [[unlikely]]
+    return guard_usable(block);
+  if constexpr (kHardened) return hardened_usable_size(block);
+  return usable_of(block, entry_of_block(block));
 }
 
 size_t good_size(size_t size) noexcept {
+  if constexpr (kHardened) return size > PTRDIFF_MAX ? 0 : size;
   if (size <= kMaxSmallBytes) return class_bytes(class_of_size(size));
   return size > PTRDIFF_MAX ? 0 : large_pages(size) << kPageLog2;
 }
@@ -215,6 +273,7 @@ size_t good_size(size_t size) noexcept {
 size_t purge(size_t keep_bytes) noexcept {
   if (!ensure_init()) return 0;
   const int saved_errno = errno;
+  if constexpr (kHardened) empty_quarantine();
   drain_caches();
   central_release_empty();
   const size_t purged = page_heap.purge(keep_bytes);

@@ -65,6 +65,16 @@ uintptr_t raw_mmap(uintptr_t addr, size_t bytes, int prot, int flags) {
   return r == -1 ? 0 : static_cast<uintptr_t>(r);
 }
 
+/// At an OS page, also where a test says that these are larger than the kernel's: then some addresses in front are
+/// lost.
+uintptr_t map_somewhere(size_t bytes, int prot) {
+  const size_t forced = __atomic_load_n(&forced_page_bytes, __ATOMIC_RELAXED);
+  if (forced == 0) [[likely]]
+    return raw_mmap(0, bytes, prot, kPrivateAnon);
+  const uintptr_t at = raw_mmap(0, (bytes + 2 * forced - 1) & ~(forced - 1), prot, kPrivateAnon);
+  return at == 0 ? 0 : (at + forced - 1) & ~(forced - 1);
+}
+
 /// Maps exactly [addr, addr + bytes), or nothing. Kernels before 4.17 take the flag for a hint: hence the look at the
 /// result.
 bool map_exactly(uintptr_t addr, size_t bytes) {
@@ -83,14 +93,6 @@ Verdict probe_advice(uintptr_t addr, size_t bytes) {
   const Verdict known = advised && *probe == 0 ? kWorks : kRemap;
   __atomic_store_n(&verdict, known, __ATOMIC_RELAXED);
   return known;
-}
-
-/// 8 random bytes from the kernel's gift to every process; no system call.
-uint64_t random_bits() {
-  const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_RANDOM));
-  uint64_t r = 0x9e3779b97f4a7c15;
-  if (at != nullptr) __builtin_memcpy(&r, at + 8, sizeof r);  // the first 8 are glibc's stack canary
-  return (r ^ (r >> 29)) * 0xbf58476d1ce4e5b9;
 }
 
 /// A random place between 0x2000'0000'0000 and 0x4800'0000'0000, the window ending below 0x5000'0000'0000: below where
@@ -133,6 +135,13 @@ bool reserve_window(Window* w, size_t map_bytes, size_t heap_bytes, unsigned rat
 
 }  // namespace
 
+uint64_t random_bits() noexcept {
+  const auto* at = reinterpret_cast<const unsigned char*>(getauxval(AT_RANDOM));
+  uint64_t r = 0x9e3779b97f4a7c15;
+  if (at != nullptr) __builtin_memcpy(&r, at + 8, sizeof r);  // the first 8 are glibc's stack canary
+  return (r ^ (r >> 29)) * 0xbf58476d1ce4e5b9;
+}
+
 size_t page_bytes() noexcept {
   const size_t forced = __atomic_load_n(&forced_page_bytes, __ATOMIC_RELAXED);
   return forced != 0 ? forced : getauxval(AT_PAGESZ);
@@ -167,7 +176,42 @@ bool extend(const Window& w, uintptr_t from, size_t bytes) noexcept {
 }
 
 void* map(size_t bytes) noexcept {
-  return reinterpret_cast<void*>(raw_mmap(0, bytes, PROT_READ | PROT_WRITE, kPrivateAnon));
+  return reinterpret_cast<void*>(map_somewhere(bytes, PROT_READ | PROT_WRITE));
+}
+
+void* map_guarded(size_t bytes) noexcept {
+  const size_t guard = page_bytes();
+  const uintptr_t at = map_somewhere(bytes + 2 * guard, PROT_NONE);
+  if (at == 0) return nullptr;
+  if (syscall(SYS_mprotect, at + guard, bytes, PROT_READ | PROT_WRITE) == 0) return reinterpret_cast<void*>(at + guard);
+  syscall(SYS_munmap, at, bytes + 2 * guard);
+  return nullptr;
+}
+
+void* reserve(size_t bytes) noexcept {
+  return reinterpret_cast<void*>(raw_mmap(0, bytes, PROT_NONE, kPrivateAnon | MAP_NORESERVE));
+}
+
+bool open(uintptr_t addr, size_t bytes) noexcept {
+  if (injected_failure()) return false;
+  return syscall(SYS_mprotect, addr, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+bool protect(uintptr_t addr, size_t bytes) noexcept {
+  return syscall(SYS_mprotect, addr, bytes, PROT_NONE) == 0;
+}
+
+bool close(uintptr_t addr, size_t bytes) noexcept {
+  return raw_mmap(addr, bytes, PROT_NONE, kPrivateAnon | MAP_NORESERVE | MAP_FIXED) == addr;
+}
+
+bool is_readable(uintptr_t addr) noexcept {
+  // The kernel reads the new mask before it looks at the first argument, which is not valid. Every sandbox allows the
+  // call.
+  const int saved_errno = errno;
+  const bool readable = syscall(SYS_rt_sigprocmask, ~0L, addr, nullptr, 8L) == -1 && errno == EINVAL;
+  errno = saved_errno;
+  return readable;
 }
 
 bool purge(uintptr_t addr, size_t bytes) noexcept {

@@ -60,6 +60,27 @@ bool extend(const Window& w, uintptr_t from, size_t bytes) noexcept;
 /// Maps `bytes` of zeroed memory for metadata, anywhere.
 void* map(size_t bytes) noexcept;
 
+/// The same between two OS pages that nobody can access. Falls back on nothing: false where one of the calls fails.
+void* map_guarded(size_t bytes) noexcept;
+
+/// Reserves `bytes` that nobody can access, anywhere.
+void* reserve(size_t bytes) noexcept;
+
+/// Opens [addr, addr + bytes) of what was reserved, or closed: readable, writable, with what it had before.
+bool open(uintptr_t addr, size_t bytes) noexcept;
+
+/// Makes [addr, addr + bytes) inaccessible. It keeps what it holds.
+bool protect(uintptr_t addr, size_t bytes) noexcept;
+
+/// Gives the memory back and makes the place inaccessible.
+bool close(uintptr_t addr, size_t bytes) noexcept;
+
+/// Eight random bytes, the same ones in every call of a process: from the kernel, without a system call.
+uint64_t random_bits() noexcept;
+
+/// Whether the 8 bytes at `addr` can be read. A system call, without side effects.
+bool is_readable(uintptr_t addr) noexcept;
+
 /// Gives the memory of [addr, addr + bytes) back; it reads as zero afterwards.
 bool purge(uintptr_t addr, size_t bytes) noexcept;
 

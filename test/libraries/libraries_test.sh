@@ -87,13 +87,29 @@ for folder in "$BUILD" "$BUILD/aarch64"; do
   done
 done
 
+# The hardened library keeps the same promises, under its own name.
+hardened_offers_the_same_names() {
+  nm -D --defined-only "$BUILD/libashlar-hardened.so" | grep -q ' malloc$' || return 1
+  same "$(nm -D --defined-only "$BUILD/libashlar.so" | awk '{ print $3 }')" \
+    "$(nm -D --defined-only "$BUILD/libashlar-hardened.so" | awk '{ print $3 }')"
+}
+hardened_needs_only_libc() {
+  same "" "$(needed "$BUILD/libashlar-hardened.so" | grep -vx 'libc\.so\.6\|ld-linux.*')"
+  readelf -dW "$BUILD/libashlar-hardened.so" | grep 'SONAME.*\[libashlar-hardened\.so\]' || return 1
+  readelf -dW "$BUILD/libashlar-hardened.so" | grep 'FLAGS_1.*NODELETE'
+}
+hardened_has_no_static_constructors() { same "" "$(nm "$BUILD/libashlar-hardened.so" | grep -E '_GLOBAL__(sub_)?I')"; }
+for case in hardened_offers_the_same_names hardened_needs_only_libc hardened_has_no_static_constructors; do
+  check "$case" "$case"
+done
+
 run_make() { make -s CXX="$CXX" BUILD="$(realpath --relative-to="$ROOT" "$BUILD")" "$@"; }
 
 install_and_uninstall() {
   local to=$TMPDIR/image files
   run_make install DESTDIR="$to" PREFIX=/opt/ashlar || return 1
   files=$(cd "$to/opt/ashlar" && find . -type f | sort | tr '\n' ' ')
-  same "" "$(for f in lib/libashlar.so lib/libashlar.a lib/libashlar-core.a lib/pkgconfig/ashlar.pc include/ashlar/ashlar.h; do
+  same "" "$(for f in lib/libashlar.so lib/libashlar-hardened.so lib/libashlar.a lib/libashlar-core.a lib/pkgconfig/ashlar.pc include/ashlar/ashlar.h; do
     [[ $files == *"./$f "* ]] || echo "$f"
   done)" || return 1
   grep -x 'prefix=/opt/ashlar' "$to/opt/ashlar/lib/pkgconfig/ashlar.pc" || return 1

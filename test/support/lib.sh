@@ -11,7 +11,7 @@ set -uo pipefail
 unset LD_PRELOAD ASHLAR_CONF ASHLAR_DEBUG
 export LC_ALL=C.UTF-8
 
-library=$BUILD/libashlar.so
+library=$BUILD/${TEST_LIBRARY:-libashlar.so} # test/preload/hardened.sh sets it
 # shellcheck disable=SC2034 # for the scripts
 programs=$BUILD/test/programs
 modes=(default fallback)
@@ -22,6 +22,7 @@ conf_of() {
   local conf=percpu:on
   [[ $1 == fallback ]] && conf=percpu:off
   shift
+  [[ -n ${TEST_GUARD_SAMPLE:-} ]] && conf+=,guard_sample:$TEST_GUARD_SAMPLE
   local word
   for word in "$@"; do conf+=,$word; done
   echo "$conf"

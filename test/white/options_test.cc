@@ -52,12 +52,14 @@ TEST_F(OptionsTest, defaults_without_an_environment) {
   EXPECT_EQ(options.purge_delay_ms, 1000U);
   EXPECT_EQ(options.thp, Options::kAuto);
   EXPECT_FALSE(options.stats_exit);
+  EXPECT_EQ(options.guard_sample, kHardened ? 1000U : 0U);
   EXPECT_FALSE(options.inittrace);
   EXPECT_FALSE(options.scavtrace);
 }
 
 TEST_F(OptionsTest, every_option_is_read) {
-  EXPECT_EQ(conf("percpu:off,purge:off,purge_delay:250,thp:on,stats:exit"), "");
+  EXPECT_EQ(conf("percpu:off,purge:off,purge_delay:250,thp:on,stats:exit,guard_sample:2k"), "");
+  EXPECT_EQ(options.guard_sample, 2000U);
   EXPECT_FALSE(options.percpu);
   EXPECT_FALSE(options.purge);
   EXPECT_EQ(options.purge_delay_ms, 250U);

@@ -20,12 +20,17 @@ using ashlar::Span;
 constexpr size_t kSpans = 64;
 constexpr size_t kMaxPages = 6000;  // more than a superblock, so that runs over its edges are made
 constexpr size_t kMaxLivePages = 12000;
+constexpr uint8_t kGuardOwner = 255;  // more than there are spans
 
 class PageModel {
  public:
   PageModel(const uint8_t* data, size_t size) : in_(data, size) {
     const ashlar::PageHeapStats s = page_heap.stats();
-    in_.require(s.inuse_bytes == 0, "pages in use at the start", s.inuse_bytes);
+    // The guard in front of the first block is all that is in use; an OS page, or one of ours.
+    guard_pages_ = s.inuse_bytes / kPageBytes;
+    in_.require(guard_pages_ >= 1 && guard_pages_ <= 8, "pages in use at the start", s.inuse_bytes);
+    owner_.assign(open_pages(), 0);
+    for (size_t i = 0; i < guard_pages_; ++i) owner_[i] = kGuardOwner;
   }
 
   void run() {
@@ -38,8 +43,8 @@ class PageModel {
     check_figures();
     page_heap.purge(0);
     const ashlar::PageHeapStats s = page_heap.stats();
-    in_.require(s.inuse_bytes == 0 && s.dirty_bytes == 0 && s.spans_inuse == 0, "left at the end", s.inuse_bytes,
-                s.dirty_bytes);
+    in_.require(s.inuse_bytes == guard_pages_ * kPageBytes && s.dirty_bytes == 0 && s.spans_inuse == 0,
+                "left at the end", s.inuse_bytes, s.dirty_bytes);
   }
 
  private:
@@ -211,7 +216,7 @@ class PageModel {
     if (at.span == nullptr || at.pages < 2) return;
     const size_t keep = in_.below(at.pages - 1) + 1;
     own(at.first + keep, at.pages - keep, 0);
-    page_heap.shrink(at.span, keep);
+    page_heap.shrink(at.span, keep, false);
     in_.require(at.span->pages == keep, "pages after shrink", at.span->pages, keep);
     check(at, 0, keep);
     at.pages = keep;
@@ -229,7 +234,7 @@ class PageModel {
 
   void check_figures() {
     const ashlar::PageHeapStats s = page_heap.stats();
-    in_.require(s.inuse_bytes == live_pages_ * kPageBytes, "inuse_bytes", s.inuse_bytes, live_pages_);
+    in_.require(s.inuse_bytes == (guard_pages_ + live_pages_) * kPageBytes, "inuse_bytes", s.inuse_bytes, live_pages_);
     in_.require(s.inuse_bytes + s.dirty_bytes <= s.heap_bytes, "dirty_bytes", s.dirty_bytes, s.heap_bytes);
     size_t live = 0;
     for (const Held& one : spans_) live += one.span != nullptr ? 1 : 0;
@@ -238,6 +243,7 @@ class PageModel {
 
   Input in_;
   Held spans_[kSpans];
+  size_t guard_pages_ = 0;
   std::vector<uint8_t> owner_;  ///< of each page: number of its span, 0 = free
   size_t live_pages_ = 0;
   uint64_t tags_ = 0;
