@@ -283,6 +283,21 @@ bool PageHeap::is_staged_huge(size_t page) const noexcept {
   return page < pages_ && (superblocks[page / kSuperPages]->huge >> (page % kSuperPages / kHugePages) & 1) != 0;
 }
 
+/// Whether it is asked for them still.
+bool PageHeap::is_advised_huge(size_t page) const noexcept {
+  return is_staged_huge(page) && page >= __atomic_load_n(&no_huge_pages_, __ATOMIC_RELAXED);
+}
+
+/// A heap that gives memory back is not dense any more: the kernel shall make no more huge pages of what is left in it.
+/// Its khugepaged makes one of a single page: 6 MiB came back in 2 s to a program that slept. All of them at once, so
+/// that the window does not fall into many maps.
+void PageHeap::withdraw_huge_pages() noexcept {
+  const size_t advised = advised_bytes_ >> kPageLog2;
+  if (options.thp != Options::kAuto || no_huge_pages_ >= advised) return;
+  os::advise_huge(address(no_huge_pages_), (advised - no_huge_pages_) << kPageLog2, false);
+  __atomic_store_n(&no_huge_pages_, advised, __ATOMIC_RELAXED);
+}
+
 /// Tells the kernel about huge pages in what was opened for a run of `pages` pages: none while the heap is small, since
 /// one small block must not cost 2 MiB, and none for large blocks, of which a program may touch a little only. All that
 /// is opened for small objects, once the heap is large enough that the last, half-used huge page is little of it.
@@ -305,12 +320,11 @@ bool PageHeap::renew(uintptr_t start, size_t bytes) noexcept {
 }
 
 void PageHeap::advise_again(uintptr_t start, size_t bytes) noexcept {
-  // What pages are staged for does not change any more.
   for (uintptr_t from = start; from < start + bytes;) {
     const size_t page = page_of(from);
-    const bool huge = is_staged_huge(page);
+    const bool huge = is_advised_huge(page);
     size_t to = page + 1;
-    while (address(to) < start + bytes && is_staged_huge(to) == huge) ++to;
+    while (address(to) < start + bytes && is_advised_huge(to) == huge) ++to;
     const uintptr_t open = window_.base + __atomic_load_n(&advised_bytes_, __ATOMIC_RELAXED);
     const uintptr_t end = address(to) < open ? address(to) : open;
     if (from < end) os::advise_huge(from, end - from, huge);

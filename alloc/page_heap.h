@@ -136,6 +136,8 @@ class PageHeap {
   void let_purge_end() noexcept;
   void widen_to_huge_page(Run* run) const noexcept;
   bool is_staged_huge(size_t page) const noexcept;
+  bool is_advised_huge(size_t page) const noexcept;
+  void withdraw_huge_pages() noexcept;
   void purge_map(size_t first, size_t pages) noexcept;
   size_t collect_dirty(Run* runs, size_t max_runs, size_t want_pages) noexcept;
 
@@ -144,6 +146,7 @@ class PageHeap {
   size_t pages_ = 0;          ///< pages of the window that are open
   size_t map_bytes_ = 0;      ///< bytes of the page map that are open
   size_t advised_bytes_ = 0;  ///< of the window, from its base: the part that the kernel was told about huge pages
+  size_t no_huge_pages_ = 0;  ///< pages from the base on for which the advice was withdrawn
   size_t os_page_bytes_ = 4096;
   size_t first_super_ = 0;  ///< no superblock below has a free page
   size_t free_pages_ = 0;

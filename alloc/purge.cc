@@ -3,7 +3,7 @@
 // purge.cc - when free pages go back to the kernel (Go's scavenger).
 //
 // Owns: the budget of dirty free pages and its enforcement.
-//  - The budget is 2 MiB + 1/16 of the pages in use + the reuse credit.
+//  - The budget is 2 MiB + 1/20 of the pages in use + the reuse credit.
 //  - It is enforced where clean pages are about to be touched: peak memory is what people measure, so old free memory
 //    goes before new memory comes. And it is enforced where pages are freed: in a program with one thread there and
 //    then, down to half of it; in a program with threads by the helper (helper.h), which gives back everything that
@@ -22,7 +22,7 @@ namespace ashlar {
 namespace {
 
 constexpr size_t kBaseBudgetPages = (size_t{2} << 20) >> kPageLog2;
-constexpr size_t kInuseShare = 16;
+constexpr size_t kInuseShare = 20;
 constexpr size_t kRunsPerBatch = 64;
 constexpr size_t kRunsPerLook = 512;           // some 1 ms of the kernel's time
 constexpr unsigned kRecordCallsPerPurge = 64;  // with the lock held: some 1 us each
@@ -134,6 +134,7 @@ size_t PageHeap::collect_dirty(Run* runs, size_t max_runs, size_t want_pages) no
   }
   for (size_t i = 0; i < n; ++i) {
     widen_to_huge_page(&runs[i]);
+    if (is_staged_huge(runs[i].first + runs[i].pages - 1)) withdraw_huge_pages();
     runs[i].dirty = take(runs[i].first, runs[i].pages);
   }
   return n;
