@@ -63,6 +63,7 @@ class Model {
     // The workers never end, and so neither does this.
     static auto* workers = new Workers;  // NOLINT(readability-identifier-naming)
     for (size_t ops = 0; !in_.empty() && ops < kMaxOps; ++ops) {
+      seam_ = ashlar::os::failure_seam();
       const size_t who = in_.byte();
       const auto one = [this, who] { step(who % 16); };
       // Six workers, more than two CPUs have leases, so that some are guests.
@@ -83,6 +84,9 @@ class Model {
   }
 
  private:
+  /// Whether a call to the kernel was made to fail in this operation: only then may it refuse.
+  bool has_failed() const { return ashlar::os::failure_seam().count != seam_.count; }
+
   struct Slot {
     Stamped block;
     size_t usable = 0;
@@ -186,7 +190,7 @@ class Model {
     errno = 0;
     void* at = allocate();
     if (at == nullptr) {
-      in_.require(failing_, "null without a cause", bytes, alignment);
+      in_.require(has_failed(), "null without a cause", bytes, alignment);
       in_.require(errno == ENOMEM, "null without ENOMEM", bytes, alignment);
       return;
     }
@@ -239,7 +243,7 @@ class Model {
       in_.require(is_aligned(moved, ASHLAR_MIN_ALIGN), "alignment of realloc", reinterpret_cast<size_t>(moved));
       adopt(at, moved, bytes);
     } else if (bytes != 0 || old.block.at == nullptr) {
-      in_.require(failing_ && errno == ENOMEM, "realloc failed without a cause", old.usable, bytes);
+      in_.require(has_failed() && errno == ENOMEM, "realloc failed without a cause", old.usable, bytes);
       if (old.block.at != nullptr) adopt_untouched(at, old);
     }
   }
@@ -264,13 +268,13 @@ class Model {
     const ashlar_memstats s = stats();
     in_.require(s.purged_bytes - before >= purged, "purged_bytes", s.purged_bytes - before, purged);
     const size_t dirty = s.heap_idle - s.heap_released;
-    in_.require(failing_ || dirty <= keep, "purge kept more", dirty, keep);
+    in_.require(has_failed() || dirty <= keep, "purge kept more", dirty, keep);
   }
 
   void fail_memory_calls() {
     const size_t choice = in_.byte();
-    failing_ = choice % 4 != 0;
-    ashlar::os::fail_after(failing_ ? static_cast<unsigned>(choice / 4 % 8 + 1) : 0,
+    const bool fail = choice % 4 != 0;
+    ashlar::os::fail_after(fail ? static_cast<unsigned>(choice / 4 % 8 + 1) : 0,
                            choice >= 128 ? ~0U : static_cast<unsigned>(choice / 32 + 1));
   }
 
@@ -328,7 +332,7 @@ class Model {
   size_t live_bytes_ = 0;
   size_t live_ = 0;
   uint64_t tags_ = 0;
-  bool failing_ = false;
+  ashlar::os::FailureSeam seam_ = {};  // as the operation began
 };
 
 }  // namespace

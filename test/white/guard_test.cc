@@ -97,7 +97,7 @@ TEST(Guard, one_of_n_is_sampled_on_average) {
   int sampled = 0;
   for (int i = 0; i < kCalls; ++i) sampled += guard_sample_due() ? 1 : 0;
   // Draws are even over 1..2N-1, so the deviation of the count is about sqrt(kCalls / N / 3), below 40 here.
-  EXPECT_NEAR(sampled, kCalls / static_cast<int>(kMean), 250);
+  EXPECT_NEAR(sampled, static_cast<double>(kCalls) / kMean, 250);
 }
 
 TEST(Guard, figures_count_guarded_blocks) {

@@ -35,6 +35,7 @@ class PageModel {
 
   void run() {
     while (!in_.empty()) {
+      seam_ = ashlar::os::failure_seam();
       step();
       check_figures();
     }
@@ -48,6 +49,9 @@ class PageModel {
   }
 
  private:
+  /// Whether a call to the kernel was made to fail in this operation: only then may it refuse.
+  bool has_failed() const { return ashlar::os::failure_seam().count != seam_.count; }
+
   struct Held {
     Span* span = nullptr;
     size_t first = 0, pages = 0;
@@ -146,8 +150,8 @@ class PageModel {
         break;
       case 10: {
         const size_t choice = in_.byte();
-        failing_ = choice % 4 != 0;
-        ashlar::os::fail_after(failing_ ? static_cast<unsigned>(choice / 4 % 8 + 1) : 0,
+        const bool fail = choice % 4 != 0;
+        ashlar::os::fail_after(fail ? static_cast<unsigned>(choice / 4 % 8 + 1) : 0,
                                choice >= 128 ? ~0U : static_cast<unsigned>(choice / 32 + 1));
         break;
       }
@@ -167,7 +171,7 @@ class PageModel {
     bool zeroed = false;
     Span* span = page_heap.allocate(pages, align, &zeroed);
     if (span == nullptr) {
-      in_.require(failing_, "no pages without a cause", pages, align);
+      in_.require(has_failed(), "no pages without a cause", pages, align);
       return;
     }
     into = {span, page_of(span), pages, ++tags_, !zeroed};
@@ -200,7 +204,8 @@ class PageModel {
     while (room < more && end + room < owner_.size() && owner_[end + room] == 0) ++room;
     const bool may_open = end + room == owner_.size();
     const bool extended = page_heap.extend(at.span, at.pages + more);
-    if (extended != (room == more || may_open)) in_.require(!extended && may_open && failing_, "extend", room, more);
+    if (extended != (room == more || may_open))
+      in_.require(!extended && may_open && has_failed(), "extend", room, more);
     if (!extended) {
       in_.require(at.span->pages == at.pages, "pages after an extend that failed", at.span->pages, at.pages);
       return;
@@ -229,7 +234,7 @@ class PageModel {
     const size_t purged = page_heap.purge(keep);
     const size_t dirty = page_heap.stats().dirty_bytes;
     in_.require(dirty_before - dirty == purged, "purged bytes", dirty_before - dirty, purged);
-    in_.require(failing_ || dirty <= keep, "purge kept more", dirty, keep);
+    in_.require(has_failed() || dirty <= keep, "purge kept more", dirty, keep);
   }
 
   void check_figures() {
@@ -247,7 +252,7 @@ class PageModel {
   std::vector<uint8_t> owner_;  ///< of each page: number of its span, 0 = free
   size_t live_pages_ = 0;
   uint64_t tags_ = 0;
-  bool failing_ = false;
+  ashlar::os::FailureSeam seam_ = {};  // as the operation began
 };
 
 }  // namespace
