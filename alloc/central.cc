@@ -28,12 +28,17 @@ unsigned bucket_of(const Span* s) {
 /// The least free count of each bucket, in quarters of the objects; one more, never reached.
 constexpr unsigned kBucketQuarters[kBuckets + 1] = {0, 1, 3, 4, 8};
 
+/// Relaxed: central_release_empty looks at it without the lock, and again with it.
+void set_nonempty(Central& c, uint32_t buckets) {
+  __atomic_store_n(&c.nonempty, buckets, __ATOMIC_RELAXED);
+}
+
 void unlist(Central& c, Span* s) {
   if (s->prev != nullptr) {
     s->prev->next = s->next;
   } else {
     c.bucket[s->bucket] = s->next;
-    if (s->next == nullptr) c.nonempty &= ~(1U << s->bucket);
+    if (s->next == nullptr) set_nonempty(c, c.nonempty & ~(1U << s->bucket));
   }
   if (s->next != nullptr) s->next->prev = s->prev;
   s->bucket = kNotListed;
@@ -45,7 +50,7 @@ void list(Central& c, Span* s, unsigned bucket) {
   s->next = head;
   if (head != nullptr) head->prev = s;
   c.bucket[bucket] = s;
-  c.nonempty |= 1U << bucket;
+  set_nonempty(c, c.nonempty | 1U << bucket);
   s->bucket = static_cast<uint8_t>(bucket);
   s->next_bucket_at = static_cast<uint16_t>((s->objects * kBucketQuarters[bucket + 1] + 3) / 4);
 }

@@ -70,7 +70,7 @@ inline constexpr size_t kMaxSlabWords = size_t{1} << 16;
 
 /// Bytes of objects that one P's caches may hold beyond their first capacity: this, or a share of the heap in use.
 /// Enough for the bursts of thousands of objects that programs make again and again.
-inline constexpr size_t kGrowthBudgetBytes = size_t{1} << 20;
+inline constexpr size_t kGrowthBudgetBytes = size_t{3} << 19;
 inline constexpr size_t kGrowthShare = 3;
 
 /// Most slots of a grown cache.
