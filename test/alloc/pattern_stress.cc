@@ -64,9 +64,11 @@ class Preemption {
     on_ = true;
     interrupter_ = std::thread([this] {
       while (!stop_.load(std::memory_order_relaxed)) {  // relaxed: it orders nothing, the join does
-        const std::lock_guard<std::mutex> guard(mutex_);
-        for (const pthread_t thread : threads_) pthread_kill(thread, SIGURG);
-        usleep(300);
+        {
+          const std::lock_guard<std::mutex> guard(mutex_);
+          for (const pthread_t thread : threads_) pthread_kill(thread, SIGURG);
+        }
+        usleep(300);  // without the mutex, or threads would wait for it to come and go for minutes
       }
     });
   }
