@@ -167,13 +167,13 @@ TEST(Pattern, sixty_four_threads) {
   run(64, 16 * kKiB, false, 400000);
 }
 TEST(Pattern, two_threads_preempted) {
-  run(2, 16 * kKiB, true, 300000);
+  run(2, 16 * kKiB, true, 2400000);
 }
 TEST(Pattern, eight_threads_preempted) {
-  run(8, 4 * kKiB, true, 400000);
+  run(8, 4 * kKiB, true, 3200000);
 }
 TEST(Pattern, sixty_four_threads_preempted) {
-  run(64, 4 * kKiB, true, 300000);
+  run(64, 4 * kKiB, true, 2400000);
 }
 
 /// A server over simulated hours: the live bytes stay about the same, the sizes of new blocks drift (128 bytes to 8 KiB
