@@ -149,7 +149,8 @@ constexpr Row kConf[] = {
     flag<&Options::purge_thread>("purge_thread",
                                  "in programs with threads, a thread of ours purges while they are idle"),
     milliseconds<&Options::purge_delay_ms>("purge_delay", "memory idle for so long is given back"),
-    choice<&Options::thp>("thp", "auto|on|off", "huge pages: for small objects of large heaps, all fresh memory, never"),
+    choice<&Options::thp>("thp", "auto|on|off",
+                          "huge pages: for small objects of large heaps, all fresh memory, never"),
     choice<&Options::stats_exit>("stats", "none|exit", "exit: print the memory statistics when the program ends"),
     number<&Options::guard_sample>("guard_sample", "one of so many small blocks between guard pages; 0: none"),
 };

@@ -20,7 +20,7 @@ for mode in "${modes[@]}"; do
   idle "$mode" "" 0 200 1024 in 64 10
   idle "$mode" "" 0 200 1024 random 64 10
   idle "$mode" "" 4 65536 1024 in 0 10
-  idle "$mode" "" 4 200 1024 random 0 10
+  idle "$mode" "" 4 200 1024 random 16 10
   idle "$mode" "" 4 200 1024 other 0 10
   # What the budget allows stays (2 MiB and 1/20 of what is in use), and the caches of four threads.
   idle "$mode" purge_thread:off 4 65536 1024 in 64 15
