@@ -209,7 +209,9 @@ void PageHeap::after_fork(bool child) noexcept {
   __atomic_store_n(&fork_waits_, false, __ATOMIC_RELAXED);
   if (!child) return;
   if (purging_ != this_thread()) purging_ = 0;
-  helper_ = false;  // it is not in the child, which asks for its own when it needs one
+  // It is not in the child, which asks for its own when it needs one; what another thread asked for is void.
+  helper_ = false;
+  __atomic_store_n(&helper_wanted, false, __ATOMIC_RELAXED);
 }
 
 /// Waits until no other thread purges.
