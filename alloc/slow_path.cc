@@ -247,12 +247,14 @@ void* reallocate(void* block, size_t size) noexcept {
   if (entry_bin(entry) == kBinLarge) {
     if (size > kMaxSmallBytes) {
       void* p = reallocate_large(block, entry_span(entry), size);
+      serve_helper(__builtin_return_address(0));
       return p == nullptr ? no_memory() : p;
     }
   } else if (size <= usable && size * 2 > usable) {
     return block;  // moving to a smaller class pays only where it saves half
   }
   void* moved = reallocate_by_copy(block, entry, usable, size);
+  serve_helper(__builtin_return_address(0));
   return moved == nullptr && size <= usable ? block : moved;
 }
 
