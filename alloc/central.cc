@@ -20,13 +20,19 @@ constexpr size_t kKeepEmptyPages = 2;
 
 /// The bucket for a free count.
 unsigned bucket_of(const Span* s) {
-  const unsigned free4 = s->free_count * 4U;
+  const unsigned free4 = s->free_count() * 4U;
   const unsigned all = s->objects;
   return (free4 >= all) + (free4 >= 3 * all) + (free4 >= 4 * all);
 }
 
 /// The least free count of each bucket, in quarters of the objects; one more, never reached.
 constexpr unsigned kBucketQuarters[kBuckets + 1] = {0, 1, 3, 4, 8};
+
+void set_next_bucket(Span* s, size_t at) {
+  const unsigned free_count = s->free_count();
+  s->next_bucket_at = static_cast<uint16_t>(at);
+  s->until_bucket = static_cast<uint16_t>(at - free_count);
+}
 
 /// Relaxed: central_release_empty looks at it without the lock, and again with it.
 void set_nonempty(Central& c, uint32_t buckets) {
@@ -52,18 +58,18 @@ void list(Central& c, Span* s, unsigned bucket) {
   c.bucket[bucket] = s;
   set_nonempty(c, c.nonempty | 1U << bucket);
   s->bucket = static_cast<uint8_t>(bucket);
-  s->next_bucket_at = static_cast<uint16_t>((s->objects * kBucketQuarters[bucket + 1] + 3) / 4);
+  set_next_bucket(s, (s->objects * kBucketQuarters[bucket + 1] + 3) / 4);
 }
 
 /// Puts the span where its free count says.
 [[gnu::noinline]] void relist(Central& c, Span* s) {
-  const unsigned want = s->free_count == 0 ? kNotListed : bucket_of(s);
+  const unsigned want = s->free_count() == 0 ? kNotListed : bucket_of(s);
   if (want == s->bucket) return;
   if (s->bucket != kNotListed) unlist(c, s);
   if (want != kNotListed) {
     list(c, s, want);
   } else {
-    s->next_bucket_at = 1;  // full: the first object that comes back lists it
+    set_next_bucket(s, 1);  // full: the first object that comes back lists it
   }
 }
 
@@ -73,12 +79,13 @@ Span* fresh_span(Bin bin) {
   bool zeroed = false;
   Span* s = page_heap.allocate(info.span_pages, 1, &zeroed);
   if (s == nullptr) return nullptr;
-  s->objects = s->free_count = info.span_objects;
+  s->objects = info.span_objects;
   s->bin = static_cast<uint8_t>(bin);
   s->bucket = kNotListed;
-  s->next_bucket_at = 0;
+  s->next_bucket_at = info.span_objects;  // until it is listed
+  s->until_bucket = 0;
   // Ones behind the last object, too: a pointer to there is then found free already. Refills take no more than
-  // free_count, lowest first, and so never get there.
+  // free_count(), lowest first, and so never get there.
   for (size_t w = 0; w * 64 <= info.span_objects && w < kMaxSpanObjects / 64; ++w) s->free_bits[w] = ~uint64_t{0};
   store_entries(s->start, s->pages, make_entry(s, bin));
   return s;
@@ -92,8 +99,8 @@ void release_span(Span* s) {
 /// Takes up to n free objects of the span, lowest first, into out[-1], out[-2], ...
 size_t take_from(Span* s, void** out, size_t n) {
   const size_t bytes = class_bytes(class_of_bin(s->bin));
-  if (n > s->free_count) n = s->free_count;
-  s->free_count = static_cast<uint16_t>(s->free_count - n);
+  if (n > s->free_count()) n = s->free_count();
+  s->until_bucket = static_cast<uint16_t>(s->until_bucket + n);
   void** const end = out - n;
   uintptr_t base = s->start;
   for (uint64_t* word = s->free_bits; out != end; ++word, base += 64 * bytes) {
@@ -129,12 +136,96 @@ Bin checked_bin(void* object, ClassIndex c) {
 /// What happens seldom when an object comes back: the span changes its bucket, or is free as a whole and leaves.
 [[gnu::noinline]] void span_grew_freer(Central& c, Span* s, Span** emptied) {
   relist(c, s);
-  if (s->free_count != s->objects) return;
+  if (s->free_count() != s->objects) return;
   if (s->pages <= kKeepEmptyPages && s->next == nullptr) return;  // the only empty one: new ones are listed first
   unlist(c, s);
   store_entries(s->start, s->pages, 0);
   s->next = *emptied;
   *emptied = s;
+}
+
+/// Where an object lies; the lock of its bin is held.
+struct Place {
+  Span* span;
+  uint64_t* word;  ///< of free_bits
+  unsigned bit;
+};
+
+/// The place of `object`, or no span where it is of another bin. The caller has the heap's base and the class's reciprocal
+/// at hand, since this is the inner loop of every batch that comes back.
+inline Place place_of(void* object, Bin bin, uintptr_t base_m1, uint32_t reciprocal) {
+  const auto address = reinterpret_cast<uintptr_t>(object);
+  const uint64_t entry = reinterpret_cast<uint64_t*>(base_m1 + 1)[page_index(base_m1 - address)];
+  if (entry_bin(entry) != bin) return {};
+  Span* s = entry_span(entry);
+  const uint64_t product = (address - s->start) * reciprocal;
+  if (!is_object_start(product, reciprocal)) fatal_pointer("free of an interior pointer", object);
+  return {s, &s->free_bits[product >> 38], static_cast<unsigned>(product >> 32) % 64};
+}
+
+/// Gives objects[0..n) back as far as they are of `bin`, and says how many. The first one is.
+[[gnu::noinline]] size_t give_each(Central& central, Bin bin, void* const* objects, size_t n, Span** emptied) {
+  const uintptr_t base_m1 = heap_view.base_m1;
+  const uint32_t reciprocal = class_info(class_of_bin(bin)).reciprocal;
+  void* const* const end = objects + n;
+  void* const* o = objects;
+  do {
+    const Place at = place_of(*o, bin, base_m1, reciprocal);
+    if (at.span == nullptr) break;
+    const uint64_t bit = uint64_t{1} << at.bit;
+    if ((*at.word & bit) != 0) fatal_pointer("double free", *o);
+    *at.word |= bit;
+    if (--at.span->until_bucket == 0) span_grew_freer(central, at.span, emptied);
+  } while (++o != end);
+  return static_cast<size_t>(o - objects);
+}
+
+/// Bytes from one object of the batch to the other.
+inline ptrdiff_t gap(void* const* from, void* const* to) {
+  return static_cast<const char*>(*to) - static_cast<const char*>(*from);
+}
+
+/// Whether the batch seems to be runs of neighbours, up or down, as blocks are that come back in the order of their
+/// allocation, or against it. Runs save most of the work; looking for them where there are none costs more than it saves.
+bool starts_with_run(void* const* objects, size_t n, ClassIndex c) {
+  constexpr size_t kRun = 8;
+  if (n < kRun) return false;
+  const auto across = static_cast<ptrdiff_t>((kRun - 1) * class_bytes(c));
+  const ptrdiff_t first = gap(objects, objects + kRun - 1);
+  return first == across || first == -across;
+}
+
+/// The same as give_each, a run of neighbours at a time.
+[[gnu::noinline]] size_t give_runs(Central& central, Bin bin, void* const* objects, size_t n, Span** emptied) {
+  const uintptr_t base_m1 = heap_view.base_m1;
+  const ClassInfo& info = class_info(class_of_bin(bin));
+  const auto bytes = static_cast<ptrdiff_t>(info.bytes);
+  void* const* const end = objects + n;
+  void* const* o = objects;
+  do {
+    const Place at = place_of(*o, bin, base_m1, info.reciprocal);
+    if (at.span == nullptr) break;
+    // As far as the run stays in its word, and below the span's end.
+    const bool up = end - o > 1 && gap(o, o + 1) == bytes;
+    const ptrdiff_t step = up ? bytes : -bytes;
+    size_t most = static_cast<size_t>(end - o);
+    const size_t left = at.span->objects - (static_cast<size_t>(at.word - at.span->free_bits) * 64 + at.bit);
+    const size_t room = !up ? at.bit + 1 : left < 64 - at.bit ? left : 64 - at.bit;
+    if (most > room) most = room;
+    size_t length = 1;
+    while (length < most && gap(o + length - 1, o + length) == step) ++length;
+    const uint64_t bits = (~uint64_t{0} >> (64 - length)) << (up ? at.bit : at.bit + 1 - length);
+    if ((*at.word & bits) != 0) {
+      for (unsigned b = at.bit; (*at.word >> b & 1) == 0; b += up ? 1 : -1) ++o;
+      fatal_pointer("double free", *o);
+    }
+    *at.word |= bits;
+    o += length;
+    const unsigned until = at.span->until_bucket;
+    at.span->until_bucket = static_cast<uint16_t>(until - length);
+    if (length >= until) span_grew_freer(central, at.span, emptied);
+  } while (o != end);
+  return static_cast<size_t>(o - objects);
 }
 
 }  // namespace
@@ -163,36 +254,16 @@ size_t central_take(Bin bin, void** out, size_t n) noexcept {
 }
 
 void central_give(ClassIndex c, void* const* objects, size_t n) noexcept {
-  const size_t bytes = class_bytes(c);
-  const uint64_t reciprocal = class_info(c).reciprocal;
-  const uintptr_t base_m1 =
-      heap_view.base_m1;  // a local: the stores below could not change it, but the compiler cannot know
   Span* emptied = nullptr;
+  const bool runs = starts_with_run(objects, n, c);
   for (size_t i = 0; i < n;) {
     const Bin bin = checked_bin(objects[i], c);
     Central& central = centrals[bin];
     MutexGuard guard(central.mutex);
-    const size_t first = i;
-    do {
-      const auto address = reinterpret_cast<uintptr_t>(objects[i]);
-      const uint64_t entry = *(reinterpret_cast<uint64_t*>(base_m1 + 1) + page_index(base_m1 - address));
-      if (entry_bin(entry) != bin) {
-        checked_bin(objects[i], c);
-        break;  // of another home
-      }
-      Span* s = entry_span(entry);
-      const size_t offset = address - s->start;
-      const size_t index = (offset * reciprocal) >> 32;
-      if (index * bytes != offset) fatal_pointer("free of an interior pointer", objects[i]);
-      uint64_t& word = s->free_bits[index / 64];
-      const uint64_t bit = uint64_t{1} << (index % 64);
-      if ((word & bit) != 0) fatal_pointer("double free", objects[i]);
-      word |= bit;
-      const unsigned free_count = s->free_count + 1U;
-      s->free_count = static_cast<uint16_t>(free_count);
-      if (free_count >= s->next_bucket_at) span_grew_freer(central, s, &emptied);
-    } while (++i < n);
-    central.out -= i - first;
+    const size_t given = runs ? give_runs(central, bin, objects + i, n - i, &emptied)
+                              : give_each(central, bin, objects + i, n - i, &emptied);
+    central.out -= given;
+    i += given;
   }
   while (emptied != nullptr) {
     Span* s = emptied;

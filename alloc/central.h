@@ -3,7 +3,7 @@
 // central.h - the central list of a bin (Go's mcentral): its spans by occupancy, and the way of objects between spans
 // and caches.
 //
-// Owns: Span::free_bits and Span::free_count of listed and full spans, under one lock per bin.
+// Owns: Span::free_bits and Span::free_count() of listed and full spans, under one lock per bin.
 // Refill takes from the fullest span first, so that the emptiest drain away. An object that comes back is checked
 // here, before it changes anything: its page must belong to a span, it must be at an object's start, and it must not be
 // free already.

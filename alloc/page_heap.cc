@@ -385,7 +385,7 @@ Span* PageHeap::allocate(size_t pages, size_t align_pages, bool* zeroed) noexcep
   s->next = s->prev = nullptr;
   s->start = address(first);
   s->pages = static_cast<uint32_t>(pages);
-  s->objects = s->free_count = 0;
+  s->objects = s->next_bucket_at = s->until_bucket = 0;
   s->bin = kBinNone;
   s->bucket = 0;
   s->moved = false;

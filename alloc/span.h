@@ -29,8 +29,8 @@ struct alignas(kHardened ? 256 : 64) Span {
   uintptr_t start;  ///< address of the first page
   uint32_t pages;
   uint16_t objects;         ///< small: objects in the span. Large: pages at its end that are a guard (hardened)
-  uint16_t free_count;      ///< small: objects that are neither with the program nor in a cache
-  uint16_t next_bucket_at;  ///< small: free_count from which it belongs into a higher bucket
+  uint16_t next_bucket_at;  ///< small: free_count() from which it belongs into a higher bucket
+  uint16_t until_bucket;    ///< small: so many less are free; what counts in a give is one decrement
   uint8_t bin;
   uint8_t bucket;                            ///< small: occupancy bucket that it is listed in; kNotListed otherwise
   bool moved;                                ///< large: its mapping came by mremap, so that it is a map of its own
@@ -39,6 +39,8 @@ struct alignas(kHardened ? 256 : 64) Span {
                                              ///< Guarded by the central lock
   [[no_unique_address]] LiveBits<kHardened> live;
 
+  /// Small: objects that are neither with the program nor in a cache.
+  unsigned free_count() const { return static_cast<uint16_t>(next_bucket_at - until_bucket); }
   uintptr_t end() const { return start + pages * kPageBytes; }
 };
 static_assert(sizeof(Span) == (kHardened ? 256 : 128));
