@@ -82,10 +82,10 @@ Span* fresh_span(Bin bin) {
   s->objects = info.span_objects;
   s->bin = static_cast<uint8_t>(bin);
   s->bucket = kNotListed;
-  s->next_bucket_at = info.span_objects;  // until it is listed
-  s->until_bucket = 0;
+  s->next_bucket_at = 1;  // as for a full one, should one refill take all
+  s->until_bucket = static_cast<uint16_t>(1U - info.span_objects);
   // Ones behind the last object, too: a pointer to there is then found free already. Refills take no more than
-  // free_count(), lowest first, and so never get there.
+  // free_count(), and so never get there.
   for (size_t w = 0; w * 64 <= info.span_objects && w < kMaxSpanObjects / 64; ++w) s->free_bits[w] = ~uint64_t{0};
   store_entries(s->start, s->pages, make_entry(s, bin));
   return s;
@@ -96,11 +96,33 @@ void release_span(Span* s) {
   page_heap.release(s, false);
 }
 
-/// Takes up to n free objects of the span, lowest first, into out[-1], out[-2], ...
+/// Takes the free object of the span that has `rank` free ones below it out, and says which it is.
+size_t take_ranked(Span* s, unsigned rank) {
+  uint64_t* word = s->free_bits;
+  for (;; ++word) {
+    const auto ones = static_cast<unsigned>(__builtin_popcountll(*word));
+    if (rank < ones) break;
+    rank -= ones;
+  }
+  uint64_t bits = *word;
+  for (; rank != 0; --rank) bits &= bits - 1;
+  const auto bit = static_cast<unsigned>(__builtin_ctzll(bits));
+  *word &= ~(uint64_t{1} << bit);
+  return static_cast<size_t>(word - s->free_bits) * 64 + bit;
+}
+
+/// Takes up to n free objects of the span, lowest first (hardened: in random order), into out[-1], out[-2], ...
 size_t take_from(Span* s, void** out, size_t n) {
   const size_t bytes = class_bytes(class_of_bin(s->bin));
   if (n > s->free_count()) n = s->free_count();
+  if constexpr (kHardened) {
+    // The ones behind the last object are never reached: they rank above all.
+    for (unsigned left = s->free_count(), i = 0; i < n; ++i, --left) {
+      *--out = reinterpret_cast<void*>(s->start + take_ranked(s, random_index(left)) * bytes);
+    }
+  }
   s->until_bucket = static_cast<uint16_t>(s->until_bucket + n);
+  if constexpr (kHardened) return n;
   void** const end = out - n;
   uintptr_t base = s->start;
   for (uint64_t* word = s->free_bits; out != end; ++word, base += 64 * bytes) {
@@ -246,7 +268,6 @@ size_t central_take(Bin bin, void** out, size_t n) noexcept {
     relist(c, s);
   }
   c.out += taken;
-  if constexpr (kHardened) shuffle(out + (n - taken), taken);
   if (taken < n) {
     for (size_t i = 0; i < taken; ++i) out[i] = out[n - taken + i];
   }

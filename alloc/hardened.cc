@@ -303,16 +303,11 @@ size_t hardened_usable_size(const void* block) noexcept {
   return checked_size(o);
 }
 
-void shuffle(void** objects, size_t n) noexcept {
+unsigned random_index(unsigned n) noexcept {
   static constinit uint64_t state = 0;
-  // Relaxed: two threads with the same order do no harm.
+  // Relaxed: each caller gets a value of its own, in whatever order.
   uint64_t local = __atomic_add_fetch(&state, 0xd1342543de82ef95, __ATOMIC_RELAXED);
-  for (size_t i = n; i > 1; --i) {
-    const unsigned k = random_below(local, static_cast<unsigned>(i));
-    void* p = objects[k];
-    objects[k] = objects[i - 1];
-    objects[i - 1] = p;
-  }
+  return random_below(local, n);
 }
 
 void empty_quarantine() noexcept {

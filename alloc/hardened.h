@@ -36,8 +36,8 @@ void* hardened_reallocate(void* block, size_t size) noexcept;
 /// What was asked for.
 size_t hardened_usable_size(const void* block) noexcept;
 
-/// Random order, so that the next block is not the neighbour of the last one.
-void shuffle(void** objects, size_t n) noexcept;
+/// Random, below n, which is not 0.
+unsigned random_index(unsigned n) noexcept;
 
 /// Frees for good what is in the quarantine.
 void empty_quarantine() noexcept;

@@ -4,12 +4,15 @@
 #include "alloc/guard.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <set>
 
 #include "alloc/alloc.h"
 #include "alloc/ashlar.h"
+#include "alloc/guard_report.h"
 #include "alloc/options.h"
 
 namespace ashlar {
@@ -122,6 +125,56 @@ TEST(GuardDeathTest, a_claimed_size_that_does_not_match_is_named) {
   void* p = guard_allocate(16, 100, kTrace);
   EXPECT_DEATH(guard_deallocate(p, 99, kTrace), "mismatched size in delete: 0x.*guarded block of 100 bytes");
   guard_deallocate(p, 100, kTrace);
+}
+
+// ---- faults that are not ours go to whoever handled them before ---------------------------------------
+
+void fault() {
+  static volatile int* volatile nowhere = nullptr;
+  *nowhere = 1;
+}
+
+void exit_40(int number) {
+  _exit(number == SIGSEGV ? 40 : 1);
+}
+void exit_41(int number, siginfo_t* info, void* context) {
+  _exit(number == SIGSEGV && info->si_addr == nullptr && context != nullptr ? 41 : 1);
+}
+
+void handle_by(void (*plain)(int), void (*with_info)(int, siginfo_t*, void*)) {
+  struct sigaction action = {};
+  if (with_info != nullptr) {
+    action.sa_sigaction = with_info;
+    action.sa_flags = SA_SIGINFO;
+  } else {
+    action.sa_handler = plain;
+  }
+  sigaction(SIGSEGV, &action, nullptr);
+  install_fault_handler();
+}
+
+int use_after_free() {
+  auto* p = static_cast<int*>(guard_allocate(16, 64, kTrace));
+  guard_deallocate(p, kAnySize, kTrace);
+  return *static_cast<volatile int*>(p);
+}
+
+TEST(GuardFaults, a_handler_from_before_gets_what_is_not_ours) {
+  start(1);
+  EXPECT_EXIT((handle_by(exit_40, nullptr), fault()), testing::ExitedWithCode(40), "^$");
+  EXPECT_EXIT((handle_by(nullptr, exit_41), fault()), testing::ExitedWithCode(41), "^$");
+  EXPECT_EXIT((handle_by(SIG_DFL, nullptr), fault()), testing::KilledBySignal(SIGSEGV), "^$");
+  // A fault cannot be ignored, a signal that was sent can.
+  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), fault()), testing::KilledBySignal(SIGSEGV), "^$");
+  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), raise(SIGSEGV), _exit(42)), testing::ExitedWithCode(42), "^$");
+  EXPECT_EXIT((handle_by(SIG_DFL, nullptr), raise(SIGSEGV), _exit(1)), testing::KilledBySignal(SIGSEGV), "^$");
+  EXPECT_EXIT((handle_by(exit_40, nullptr), raise(SIGSEGV), _exit(1)), testing::ExitedWithCode(40), "^$");
+}
+
+TEST(GuardFaults, ours_are_reported_and_kill) {
+  start(1);
+  EXPECT_EXIT((handle_by(exit_40, nullptr), use_after_free()), testing::KilledBySignal(SIGSEGV), "use after free: 0x");
+  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), use_after_free()), testing::KilledBySignal(SIGSEGV), "use after free: 0x");
 }
 
 }  // namespace
