@@ -97,7 +97,7 @@ void release_span(Span* s) {
 }
 
 /// Takes the free object of the span that has `rank` free ones below it out, and says which it is.
-size_t take_ranked(Span* s, unsigned rank) {
+inline size_t take_ranked(Span* s, unsigned rank) {
   uint64_t* word = s->free_bits;
   for (;; ++word) {
     const auto ones = static_cast<unsigned>(__builtin_popcountll(*word));
@@ -173,8 +173,8 @@ struct Place {
   unsigned bit;
 };
 
-/// The place of `object`, or no span where it is of another bin. The caller has the heap's base and the class's reciprocal
-/// at hand, since this is the inner loop of every batch that comes back.
+/// The place of `object`, or no span where it is of another bin. The caller has the heap's base and the class's
+/// reciprocal at hand, since this is the inner loop of every batch that comes back.
 inline Place place_of(void* object, Bin bin, uintptr_t base_m1, uint32_t reciprocal) {
   const auto address = reinterpret_cast<uintptr_t>(object);
   const uint64_t entry = reinterpret_cast<uint64_t*>(base_m1 + 1)[page_index(base_m1 - address)];
@@ -208,7 +208,8 @@ inline ptrdiff_t gap(void* const* from, void* const* to) {
 }
 
 /// Whether the batch seems to be runs of neighbours, up or down, as blocks are that come back in the order of their
-/// allocation, or against it. Runs save most of the work; looking for them where there are none costs more than it saves.
+/// allocation, or against it. Runs save most of the work; looking for them where there are none costs more than it
+/// saves.
 bool starts_with_run(void* const* objects, size_t n, ClassIndex c) {
   constexpr size_t kRun = 8;
   if (n < kRun) return false;

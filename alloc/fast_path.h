@@ -21,11 +21,6 @@ extern __thread Slab* tls_slab __attribute__((tls_model("initial-exec"), visibil
 [[gnu::noinline]] void* allocate_slow(size_t size) noexcept;
 [[gnu::noinline]] void deallocate_slow(void* block) noexcept;
 
-/// The stores before it come before those behind it, in the program's order; for this thread's signal handlers only.
-inline void keep_order() {
-  asm volatile("" ::: "memory");
-}
-
 /// An object from the cache, without what the hardened library does around it.
 inline void* cache_allocate(size_t size) noexcept {
   if (size <= kTableMaxBytes) [[likely]] {

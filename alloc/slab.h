@@ -59,6 +59,11 @@ constexpr unsigned cache_slots(CacheIndex k) {
   return k < kFirstForeignCache ? kClasses.info[k].cache_slots : kMaxCacheSlots / 2;
 }
 
+/// The stores before it come before those behind it, in the program's order; for this thread's signal handlers only.
+inline void keep_order() {
+  asm volatile("" ::: "memory");
+}
+
 /// Slots of cache k as long as it has not grown.
 inline unsigned first_slots(const Slab* s, CacheIndex k) {
   const unsigned slots = cache_slots(k);
@@ -71,7 +76,7 @@ inline constexpr size_t kMaxSlabWords = size_t{1} << 16;
 /// Bytes of objects that one P's caches may hold beyond their first capacity: this, or a share of the heap in use.
 /// Enough for the bursts of thousands of objects that programs make again and again.
 inline constexpr size_t kGrowthBudgetBytes = size_t{3} << 19;
-inline constexpr size_t kGrowthShare = 3;
+inline constexpr size_t kGrowthPercent = 40;
 
 /// Most slots of a grown cache.
 inline constexpr size_t kMaxGrownSlots = size_t{1} << 13;

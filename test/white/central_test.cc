@@ -131,7 +131,8 @@ TEST(Central, misuse_is_found_in_a_run) {
     std::sort(objects.begin(), objects.end());
     for (int down = 0; down < 2; ++down) {
       for (const size_t at : {0, 1, 7, 8, 25, 39}) {
-        EXPECT_DEATH((central_give(c, &objects[at], 1), give(c, objects)), line("double free", objects[at])) << bytes << at;
+        EXPECT_DEATH((central_give(c, &objects[at], 1), give(c, objects)), line("double free", objects[at]))
+            << bytes << at;
       }
       Objects spoiled = objects;
       spoiled[20] = objects[3];

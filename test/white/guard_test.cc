@@ -134,6 +134,8 @@ void fault() {
   *nowhere = 1;
 }
 
+const char* const kSilent = "^(qemu: [^\n]*\n)?$";
+
 void exit_40(int number) {
   _exit(number == SIGSEGV ? 40 : 1);
 }
@@ -161,14 +163,14 @@ int use_after_free() {
 
 TEST(GuardFaults, a_handler_from_before_gets_what_is_not_ours) {
   start(1);
-  EXPECT_EXIT((handle_by(exit_40, nullptr), fault()), testing::ExitedWithCode(40), "^$");
-  EXPECT_EXIT((handle_by(nullptr, exit_41), fault()), testing::ExitedWithCode(41), "^$");
-  EXPECT_EXIT((handle_by(SIG_DFL, nullptr), fault()), testing::KilledBySignal(SIGSEGV), "^$");
+  EXPECT_EXIT((handle_by(exit_40, nullptr), fault()), testing::ExitedWithCode(40), kSilent);
+  EXPECT_EXIT((handle_by(nullptr, exit_41), fault()), testing::ExitedWithCode(41), kSilent);
+  EXPECT_EXIT((handle_by(SIG_DFL, nullptr), fault()), testing::KilledBySignal(SIGSEGV), kSilent);
   // A fault cannot be ignored, a signal that was sent can.
-  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), fault()), testing::KilledBySignal(SIGSEGV), "^$");
-  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), raise(SIGSEGV), _exit(42)), testing::ExitedWithCode(42), "^$");
-  EXPECT_EXIT((handle_by(SIG_DFL, nullptr), raise(SIGSEGV), _exit(1)), testing::KilledBySignal(SIGSEGV), "^$");
-  EXPECT_EXIT((handle_by(exit_40, nullptr), raise(SIGSEGV), _exit(1)), testing::ExitedWithCode(40), "^$");
+  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), fault()), testing::KilledBySignal(SIGSEGV), kSilent);
+  EXPECT_EXIT((handle_by(SIG_IGN, nullptr), raise(SIGSEGV), _exit(42)), testing::ExitedWithCode(42), kSilent);
+  EXPECT_EXIT((handle_by(SIG_DFL, nullptr), raise(SIGSEGV), _exit(1)), testing::KilledBySignal(SIGSEGV), kSilent);
+  EXPECT_EXIT((handle_by(exit_40, nullptr), raise(SIGSEGV), _exit(1)), testing::ExitedWithCode(40), kSilent);
 }
 
 TEST(GuardFaults, ours_are_reported_and_kill) {
