@@ -97,7 +97,7 @@ void release_span(Span* s) {
 }
 
 /// Takes the free object of the span that has `rank` free ones below it out, and says which it is.
-inline size_t take_ranked(Span* s, unsigned rank) {
+[[maybe_unused]] size_t take_ranked(Span* s, unsigned rank) {
   uint64_t* word = s->free_bits;
   for (;; ++word) {
     const auto ones = static_cast<unsigned>(__builtin_popcountll(*word));
