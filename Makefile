@@ -27,7 +27,7 @@ CC := $(if $(filter default,$(origin CC)),$(subst g++,gcc,$(subst clang++,clang,
 
 # ---- sources ----------------------------------------------------------------------------------------
 tool_src := sizeclass/print_sizeclasses.cc
-core_src := $(filter-out $(tool_src),$(wildcard sizeclass/*.cc alloc/base/*.cc alloc/os/*.cc alloc/*.cc hash/*.cc chan/*.cc))
+core_src := $(filter-out $(tool_src),$(wildcard sizeclass/*.cc alloc/base/*.cc alloc/os/*.cc alloc/*.cc hash/*.cc chan/*.cc slice/*.cc))
 cxx_src := $(filter alloc/override_cxx.cc,$(core_src))
 libc_src := $(filter-out $(cxx_src),$(filter alloc/override_%.cc,$(core_src)))
 embed_src := $(filter-out $(cxx_src) $(libc_src),$(core_src))
@@ -271,7 +271,7 @@ lint: | deps
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
-public_headers := $(wildcard alloc/ashlar.h hash/hash.h chan/chan.h)
+public_headers := $(wildcard alloc/ashlar.h hash/hash.h chan/chan.h sizeclass/growth.h slice/*.h)
 lib_dir = $(DESTDIR)$(PREFIX)/lib
 include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 

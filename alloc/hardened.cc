@@ -297,6 +297,16 @@ void* hardened_reallocate(void* block, size_t size) noexcept {
   return to;
 }
 
+size_t hardened_expand(void* block, size_t size) noexcept {
+  const Object o = find(block, "expansion of an interior pointer");
+  if (!o.is_live()) fatal_object("expansion of a freed block", block, kUnknownBytes, o.bytes);
+  const size_t asked = checked_size(o);
+  if (size <= asked) return asked;
+  if (size > o.bytes - kWordBytes) return 0;
+  seal(o, size);
+  return size;
+}
+
 size_t hardened_usable_size(const void* block) noexcept {
   const Object o = find(block, "interior pointer");
   if (!o.is_live()) fatal_object("size of a freed block", block, kUnknownBytes, o.bytes);

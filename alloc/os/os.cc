@@ -233,6 +233,11 @@ bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept {
   return syscall(SYS_madvise, addr, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
 }
 
+void populate(uintptr_t addr, size_t bytes) noexcept {
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which Debian 12's headers have, older ones not
+  syscall(SYS_madvise, addr, bytes, kPopulateWrite);
+}
+
 bool renew(uintptr_t addr, size_t bytes) noexcept {
   return raw_mmap(addr, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED) == addr;
 }
