@@ -155,11 +155,23 @@ SlicePointers<T> with_room(const SlicePointers<T>& p, std::size_t needed, std::s
   return {begin, begin + p.size(), begin + block.bytes / sizeof(T)};
 }
 
+/// Up to so many bytes a block that grows is copied, whatever it is.
+inline constexpr std::size_t kSmallBytes = 16384;
+
 /// Room for `more` elements behind the last one.
 template <class T, GrowthPolicy Policy>
-[[gnu::noinline]] SlicePointers<T> grown(SlicePointers<T> p, std::size_t more) {
+[[gnu::noinline]] SlicePointers<T> grown(T* begin, T* end, T* limit, std::size_t more) {
+  const SlicePointers<T> p = {begin, end, limit};
   const std::size_t needed = add_saturated(p.size(), more);
   const std::size_t wanted = next_capacity(Policy, p.capacity(), needed, sizeof(T));
+  if constexpr (kMovesAsBytes<T> && alignof(T) <= ASHLAR_MIN_ALIGN) {
+    if (wanted - 1 < kSmallBytes / sizeof(T)) [[likely]] {
+      const ashlar_block block = ashlar_move_block(begin, p.size() * sizeof(T), wanted * sizeof(T));
+      if (block.data == nullptr) throw_bad_alloc();
+      begin = static_cast<T*>(block.data);
+      return {begin, begin + (end - p.begin), begin + block.bytes / sizeof(T)};
+    }
+  }
   if (wanted == 0) throw_length_error("growslice: len out of range");
   return with_room(p, needed, wanted, Follow::kElements);
 }

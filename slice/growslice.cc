@@ -41,6 +41,21 @@ size_t usable_bytes(const void* block, size_t alignment, size_t bytes) {
   return alignment <= kMinAlign ? bytes : usable_size(block);
 }
 
+/// Blocks are whole multiples of 16 bytes, so up to a few lines these are moved without a call of memcpy. Not where a
+/// block ends at a canary.
+void copy(void* to, const void* from, size_t bytes) {
+  struct alignas(kMinAlign) Unit {
+    unsigned char byte[kMinAlign];
+  };
+  if (kHardened || bytes > 16 * sizeof(Unit)) {
+    __builtin_memcpy(to, from, bytes);
+    return;
+  }
+  auto* out = static_cast<Unit*>(to);
+  const auto* in = static_cast<const Unit*>(from);
+  for (size_t left = (bytes + sizeof(Unit) - 1) / sizeof(Unit); left != 0; --left) *out++ = *in++;
+}
+
 /// A new block of `bytes` with the first `used` bytes of the old one, which goes back.
 ashlar_block replace(const ashlar_block_growth& g, size_t bytes) {
   void* to = new_block(g.alignment, bytes);
@@ -84,6 +99,21 @@ ashlar_block grow_to(const ashlar_block_growth& g, size_t bytes, size_t least) {
 
 }  // namespace
 }  // namespace ashlar
+
+ashlar_block ashlar_move_block(void* block, size_t used, size_t bytes) noexcept {
+  using namespace ashlar;
+  const size_t rounded = kHardened || bytes > kMaxSmallBytes ? good_size(bytes) : rounded_bytes(bytes);
+  void* to = rounded == 0 ? nullptr : allocate(rounded);
+  if (to == nullptr) {
+    errno = ENOMEM;
+    return kNoBlock;
+  }
+  if (block != nullptr) {
+    copy(to, block, used);
+    deallocate(block);
+  }
+  return {to, rounded};
+}
 
 ashlar_block ashlar_grow_block(const ashlar_block_growth* growth) noexcept {
   using namespace ashlar;

@@ -105,6 +105,12 @@ typedef struct ashlar_block {
  */
 ASHLAR_SLICE_API_ ashlar_block ashlar_grow_block(const ashlar_block_growth* growth) ASHLAR_SLICE_NOEXCEPT_;
 
+/**
+ * The short way for small blocks: a new block of `bytes` (not 0), aligned to 16, with the first `used` bytes of
+ * `block`, which is freed; or null. Errors: as ashlar_grow_block.
+ */
+ASHLAR_SLICE_API_ ashlar_block ashlar_move_block(void* block, size_t used, size_t bytes) ASHLAR_SLICE_NOEXCEPT_;
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

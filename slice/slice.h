@@ -126,7 +126,7 @@ class slice {
     if (p_.end == p_.limit) [[unlikely]] {
       if constexpr (kCheap) {
         T value(std::forward<Args>(args)...);  // before the growth: an argument may be an element of ours
-        p_ = detail::grown<T, Policy>(p_, 1);
+        p_ = detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1);
         return *::new (static_cast<void*>(p_.end++)) T(value);
       } else {
         return emplace_back_slow(std::forward<Args>(args)...);
@@ -294,14 +294,15 @@ class slice {
   template <class... Args>
   [[gnu::noinline]] T& emplace_back_slow(Args&&... args) {
     T value(std::forward<Args>(args)...);
-    p_ = detail::grown<T, Policy>(p_, 1);
+    p_ = detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1);
     T* made = ::new (static_cast<void*>(p_.end)) T(std::move(value));
     ++p_.end;
     return *made;
   }
 
   void make_room(size_type more) {
-    if (more > static_cast<size_type>(p_.limit - p_.end)) p_ = detail::grown<T, Policy>(p_, more);
+    if (more > static_cast<size_type>(p_.limit - p_.end))
+      p_ = detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, more);
   }
 
   template <class It>
