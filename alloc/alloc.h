@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "alloc/epoch.h"
+
 struct ashlar_memstats;
 
 namespace ashlar {

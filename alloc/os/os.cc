@@ -271,6 +271,14 @@ void rseq_barrier() noexcept {
   syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0);
 }
 
+bool register_process_barrier() noexcept {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void process_barrier() noexcept {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
 void fail_after(unsigned calls, unsigned count) noexcept {
   __atomic_store_n(&fail_count, count, __ATOMIC_RELAXED);
   __atomic_store_n(&fail_countdown, calls, __ATOMIC_RELAXED);

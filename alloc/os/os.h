@@ -109,6 +109,10 @@ CpuCount cpu_count() noexcept;
 bool register_rseq_barrier() noexcept;
 void rseq_barrier() noexcept;
 
+/// membarrier(PRIVATE_EXPEDITED): registers once; then runs a full fence on every CPU that runs this process.
+bool register_process_barrier() noexcept;
+void process_barrier() noexcept;
+
 /// Test seam: of the calls from now on that ask for or advise memory, the n-th (`calls`) and those after it fail,
 /// `count` in all; 0 calls switches it off.
 void fail_after(unsigned calls, unsigned count = 1) noexcept;
