@@ -27,26 +27,16 @@ LAYERS = {
     "bench": CORE + ["hash", "chan", "slice"],
 }
 # Of a module's headers, the only ones for the modules that stand on it (tests under test/white see all).
-<<<<<<< HEAD
-PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h"}}
-PUBLIC_BINDS = {"hash", "chan", "slice", "bench"}
-=======
 PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h", "alloc/epoch.h"}}
-PUBLIC_BINDS = {"hash", "chan", "bench"}
->>>>>>> 5061dba
+PUBLIC_BINDS = {"hash", "chan", "slice", "bench"}
 
 SHIPPED = CORE + ["hash", "chan", "slice"]
 MAX_LINES = 500
 # #if may stand where the machine and the kernel differ, in the C headers, and for these conditions.
 IF_FOLDERS = ("alloc/base/", "alloc/os/")
-<<<<<<< HEAD
-IF_FILES = {"alloc/ashlar.h", "hash/hash.h", "chan/chan.h", "slice/growslice.h"}
+IF_FILES = {"alloc/ashlar.h", "alloc/epoch.h", "hash/hash.h", "chan/chan.h", "slice/growslice.h"}
 IF_CONDITIONS = {"alloc/override_cxx.cc": re.compile(r"\b(ASHLAR_STATIC_ARCHIVE|__cpp_exceptions)\b"),
                  "slice/errors.h": re.compile(r"\b__cpp_exceptions\b")}
-=======
-IF_FILES = {"alloc/ashlar.h", "alloc/epoch.h", "hash/hash.h", "chan/chan.h"}
-IF_CONDITIONS = {"alloc/override_cxx.cc": re.compile(r"\b(ASHLAR_STATIC_ARCHIVE|__cpp_exceptions)\b")}
->>>>>>> 5061dba
 IF_ANYWHERE = re.compile(r"\b__cplusplus\b")
 # Headers of the C++ library that bring no code of the C++ run time along.
 STD_ALLOWED = {"algorithm", "array", "atomic", "bit", "climits", "compare", "concepts", "cstddef", "cstdint",

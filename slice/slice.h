@@ -44,16 +44,26 @@ class slice {
   using const_reverse_iterator = std::reverse_iterator<const_iterator>;
 
   slice() noexcept = default;
-  explicit slice(size_type count) { resize(count); }
-  slice(size_type count, const T& value) { resize(count, value); }
-  slice(std::initializer_list<T> list) { append(list.begin(), list.end()); }
+  explicit slice(size_type count) {
+    filling([&] { resize(count); });
+  }
+  slice(size_type count, const T& value) {
+    filling([&] { resize(count, value); });
+  }
+  slice(std::initializer_list<T> list) {
+    filling([&] { append(list.begin(), list.end()); });
+  }
   template <std::input_iterator It>
   slice(It first, It last) {
-    append(std::move(first), std::move(last));
+    filling([&] { append(std::move(first), std::move(last)); });
   }
   /// Copies a view: the way to grow one.
-  explicit slice(slice_view<const T> view) { append(view.begin(), view.end()); }
-  slice(const slice& other) { append(other.begin(), other.end()); }
+  explicit slice(slice_view<const T> view) {
+    filling([&] { append(view.begin(), view.end()); });
+  }
+  slice(const slice& other) {
+    filling([&] { append(other.begin(), other.end()); });
+  }
   slice(slice&& other) noexcept : p_(std::exchange(other.p_, {})) {}
   ~slice() { give_back(); }
 
@@ -222,6 +232,20 @@ class slice {
  private:
   /// Made on the stack before a growth, in line.
   static constexpr bool kCheap = std::is_trivially_copyable_v<T> && sizeof(T) <= 64;
+
+  /// For constructors: one that throws runs no destructor.
+  template <class Fill>
+  void filling(Fill fill) {
+    if constexpr (std::is_trivially_copyable_v<T>) return fill();  // nothing throws once there is a block
+    struct Guard {
+      slice* owner;
+      ~Guard() {
+        if (owner != nullptr) owner->give_back();
+      }
+    } guard{this};
+    fill();
+    guard.owner = nullptr;
+  }
 
   /// Takes the elements behind the first `size` away, unless done().
   class TailGuard {
