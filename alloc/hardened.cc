@@ -224,7 +224,7 @@ void init_hardened() noexcept {
 
 void* hardened_allocate(size_t alignment, size_t size) noexcept {
   if (size > PTRDIFF_MAX) return no_memory();
-  if (guard_mean != 0 && ensure_init() && guard_sample_due()) [[unlikely]] {
+  if (guard_mean_now() != 0 && ensure_init() && guard_sample_due()) [[unlikely]] {
     Trace trace;
     take_trace(&trace, __builtin_frame_address(0));
     if (void* p = guard_allocate(alignment, size, trace)) return p;

@@ -130,7 +130,7 @@ void* reallocate_by_copy(void* block, uint64_t entry, size_t old_bytes, size_t s
 /// malloc where blocks are sampled: every one comes here.
 [[gnu::noinline]] void* allocate_sampling(size_t alignment, size_t size) {
   if (!ensure_init()) return no_memory();
-  if (guard_mean != 0 && guard_sample_due()) {
+  if (guard_mean_now() != 0 && guard_sample_due()) {
     Trace trace;
     take_trace(&trace, __builtin_frame_address(0));
     if (void* p = guard_allocate(alignment, size, trace)) return p;
@@ -160,7 +160,7 @@ void* plain_allocate(size_t size) {
 }  // namespace
 
 void* allocate_slow(size_t size) noexcept {
-  if (!kHardened && guard_mean != 0) [[unlikely]]
+  if (!kHardened && guard_mean_now() != 0) [[unlikely]]
     return allocate_sampling(kMinAlign, size);
   return plain_allocate(size);
 }
@@ -203,7 +203,7 @@ void* allocate_zeroed(size_t count, size_t size) noexcept {
 
 void* allocate_aligned(size_t alignment, size_t size) noexcept {
   if constexpr (kHardened) return hardened_allocate(alignment, size);
-  if (guard_mean != 0) [[unlikely]]
+  if (guard_mean_now() != 0) [[unlikely]]
     return allocate_sampling(alignment, size);
   return plain_aligned(alignment, size);
 }

@@ -74,6 +74,8 @@ class shared_slice {
   static constexpr std::size_t kOffset = (sizeof(Header) + kAlign - 1) & ~(kAlign - 1);
 
  public:
+  static constexpr std::size_t kCellsAt = kOffset;  ///< of a buffer's first byte; for tests
+
   /// A look at the elements there were when it began: they stay as long as it lasts.
   class Reader {
    public:

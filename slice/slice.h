@@ -55,7 +55,7 @@ class slice {
   }
   template <std::input_iterator It>
   slice(It first, It last) {
-    filling([&] { append(std::move(first), std::move(last)); });
+    guarded([&] { append(std::move(first), std::move(last)); });
   }
   /// Copies a view: the way to grow one.
   explicit slice(slice_view<const T> view) {
@@ -236,7 +236,14 @@ class slice {
   /// For constructors: one that throws runs no destructor.
   template <class Fill>
   void filling(Fill fill) {
-    if constexpr (std::is_trivially_copyable_v<T>) return fill();  // nothing throws once there is a block
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      fill();  // nothing throws once there is a block
+    } else {
+      guarded(fill);
+    }
+  }
+  template <class Fill>
+  void guarded(Fill fill) {
     struct Guard {
       slice* owner;
       ~Guard() {
