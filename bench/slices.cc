@@ -97,7 +97,7 @@ void append_chunk(C& c, const E* from, size_t n) {
   }
 }
 
-enum class Mode { kPush, kMember, kRange, kSmall };
+enum class Mode { kPush, kMember, kFilled, kRange, kPair, kSmall };
 
 template <class C, class E, Mode M>
 [[gnu::noinline]] void grow_once(size_t bytes, const E* chunk, size_t chunk_elements, Figures* f, size_t round) {
@@ -106,16 +106,24 @@ template <class C, class E, Mode M>
   double built = 0;
   {
     C c;
-    if constexpr (M == Mode::kPush) {
+    C other;
+    if constexpr (M == Mode::kFilled) c.reserve(n);
+    if constexpr (M == Mode::kPush || M == Mode::kFilled) {
       for (size_t i = 0; i < n; ++i) c.push_back(E(i));
     } else if constexpr (M == Mode::kMember) {
       for (size_t i = 0; i < n; ++i) push_one(c, E(i));
+    } else if constexpr (M == Mode::kPair) {
+      for (size_t i = 0; i + 2 * chunk_elements <= n; i += 2 * chunk_elements) {
+        append_chunk(c, chunk, chunk_elements);
+        append_chunk(other, chunk, chunk_elements);
+      }
     } else {
       size_t i = 0;
       for (; i + chunk_elements <= n; i += chunk_elements) append_chunk(c, chunk, chunk_elements);
       append_chunk(c, chunk, n - i);
     }
     use(c.data());
+    if (M == Mode::kPair) use(other.data());
     built = bench::now_seconds();
     f->sum = checksum(c);
     if (round == 0) f->at_rest = rss_bytes();
@@ -167,6 +175,12 @@ Figures measure(Mode mode, size_t bytes, size_t rounds) {
       case Mode::kMember:
         grow_once<C, E, Mode::kMember>(bytes, chunk.data(), n, &f, r);
         break;
+      case Mode::kFilled:
+        grow_once<C, E, Mode::kFilled>(bytes, chunk.data(), n, &f, r);
+        break;
+      case Mode::kPair:
+        grow_once<C, E, Mode::kPair>(bytes, chunk.data(), n, &f, r);
+        break;
       case Mode::kRange:
         grow_once<C, E, Mode::kRange>(bytes, chunk.data(), n, &f, r);
         break;
@@ -194,8 +208,10 @@ Mode mode_of(std::string_view name) {
   if (name == "push") return Mode::kPush;
   if (name == "member") return Mode::kMember;
   if (name == "range") return Mode::kRange;
+  if (name == "filled") return Mode::kFilled;
+  if (name == "pair") return Mode::kPair;
   if (name == "small") return Mode::kSmall;
-  bench::fail("mode: push member range small");
+  bench::fail("mode: push member filled range pair small");
 }
 
 void print(const char* name, const std::vector<double>& seconds) {
