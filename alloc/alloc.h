@@ -37,9 +37,9 @@ void* reallocate(void* block, size_t size) noexcept;
 size_t expand(void* block, size_t size, bool* clean = nullptr) noexcept;
 
 /// Advice about a live block above 32 KiB, of which the first `written` bytes are in use: the program will write the
-/// rest in order, up to `certain` bytes for sure, further perhaps. `clean`: what expand() said. Asks the kernel for huge
-/// pages, or for many pages at a time, as far as that costs no more than a tenth of memory above what is written; see
-/// advise_filling in large.h. Anything else is ignored. Keeps errno.
+/// rest in order, up to `certain` bytes for sure, further perhaps. `clean`: what expand() said. Asks the kernel for
+/// huge pages, or for many pages at a time, as far as that costs no more than a tenth of memory above what is written;
+/// see advise_filling in large.h. Anything else is ignored. Keeps errno.
 void will_fill(void* block, size_t written, size_t certain, bool clean) noexcept;
 
 /// `size` rounded up so that the block shares no line with another one, and line-aligned.

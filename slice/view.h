@@ -18,6 +18,16 @@
 
 namespace ashlar {
 
+namespace detail {
+/// A Range whose elements a view of T may show: they lie in a row, and outlive the range where that is a temporary, or
+/// are only read; a T has no more rights than they (Derived[] is no Base[]).
+template <class Range, class T>
+concept ShowsAs = std::ranges::contiguous_range<Range> && std::ranges::sized_range<Range> &&
+    (std::ranges::borrowed_range<Range> || std::is_lvalue_reference_v<Range> ||
+     std::is_const_v<T>)&&std::is_convertible_v<std::remove_reference_t<std::ranges::range_reference_t<Range>> (*)[],
+                                                T (*)[]>;
+}  // namespace detail
+
 template <class T>
 class slice_view {
  public:
@@ -45,14 +55,10 @@ class slice_view {
   }
 
   /// Everything in a row that stays where it is: arrays, vectors, spans, slices, views of T for views of const T.
-  template <std::ranges::contiguous_range Range>
-  requires std::ranges::sized_range<Range> &&
-      (!std::is_same_v<std::remove_cvref_t<Range>, slice_view>)&&(std::ranges::borrowed_range<Range> ||
-                                                                  std::is_lvalue_reference_v<Range> ||
-                                                                  std::is_const_v<T>)&&std::
-          is_convertible_v<std::remove_reference_t<std::ranges::range_reference_t<Range>> (*)[],
-                           T (*)[]> constexpr slice_view(Range&& range)  // NOLINT(google-explicit-constructor):
-                                                                         // as std::span's
+  template <class Range>
+  requires detail::ShowsAs<Range, T> &&(!std::is_same_v<std::remove_cvref_t<Range>, slice_view>)
+      // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): the constraint excludes views
+      constexpr slice_view(Range&& range)
       : data_(std::ranges::data(range)), len_(std::ranges::size(range)) {}
 
   constexpr T* data() const noexcept { return data_; }
@@ -90,6 +96,8 @@ slice_view(Range&&) -> slice_view<std::remove_reference_t<std::ranges::range_ref
 }  // namespace ashlar
 
 template <class T>
-inline constexpr bool std::ranges::enable_borrowed_range<ashlar::slice_view<T>> = true;
+inline constexpr bool std::ranges::enable_borrowed_range<ashlar::slice_view<T>> =
+    true;  // NOLINT(readability-identifier-naming): std's
 template <class T>
-inline constexpr bool std::ranges::enable_view<ashlar::slice_view<T>> = true;
+inline constexpr bool std::ranges::enable_view<ashlar::slice_view<T>> =
+    true;  // NOLINT(readability-identifier-naming): std's

@@ -87,7 +87,8 @@ bool purge(uintptr_t addr, size_t bytes) noexcept;
 /// Asks for huge pages (or for none) in [addr, addr + bytes).
 bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept;
 
-/// Faults [addr, addr + bytes) in as if it were written, many pages at a time (Linux 5.14; a wish, which may do nothing).
+/// Faults [addr, addr + bytes) in as if it were written, many pages at a time (Linux 5.14; a wish, which may do
+/// nothing).
 void populate(uintptr_t addr, size_t bytes) noexcept;
 
 /// Replaces [addr, addr + bytes) by a fresh zeroed mapping (heals the map split that move_pages leaves).

@@ -33,7 +33,7 @@ class Tracked {
   explicit Tracked(uint64_t value) : self_(this), value_(value) { ++alive; }
   Tracked(const Tracked& other) : Tracked(other.value_) { EXPECT_EQ(other.self_, &other); }
   Tracked(Tracked&& other) noexcept : Tracked(other.value_) { EXPECT_EQ(other.self_, &other); }
-  Tracked& operator=(const Tracked& other) {
+  Tracked& operator=(const Tracked& other) {  // NOLINT(bugprone-unhandled-self-assignment): it does no harm
     EXPECT_EQ(self_, this);
     value_ = other.value_;
     return *this;
