@@ -144,7 +144,7 @@ bool expand_large(Span* span, size_t size, bool* clean) noexcept {
 }
 
 void advise_filling(Span* span, size_t written, size_t certain, bool clean) noexcept {
-  const size_t ahead = written < kFillBytes ? written / 10 : kFillBytes / 10;
+  const size_t ahead = written < kFillBytes ? written / 20 : kFillBytes / 20;
   if (clean && certain < written + ahead) {
     const size_t os_page = os::page_bytes();
     const uintptr_t from = (span->start + written + os_page - 1) & ~(os_page - 1);

@@ -33,7 +33,7 @@ bool expand_large(Span* span, size_t size, bool* clean) noexcept;
 
 /// The block's first `written` bytes are in use, and the program will write on in order: up to `certain` for sure.
 /// Asks for huge pages where they fit and fault less memory in than a tenth of what is written then. `clean`: the rest
-/// holds no memory yet, so small pages are faulted in together, as far as that is less than a tenth.
+/// holds no memory yet, so small pages are faulted in together, as far as a twentieth of what is written.
 void advise_filling(Span* span, size_t written, size_t certain, bool clean) noexcept;
 
 /// Counted at every large block that comes, goes, or changes its size in place.

@@ -121,11 +121,11 @@ class slice {
 
   // ---- room ----
   void reserve(size_type capacity) {
-    if (capacity > p_.capacity()) p_ = detail::reserved(p_, capacity);
+    if (capacity > p_.capacity()) take(detail::reserved(p_, capacity));
   }
   /// Asks for the smallest block; what cannot be had stays as it is.
   void shrink_to_fit() {
-    if (p_.end != p_.limit) p_ = detail::shrunk(p_);
+    if (p_.end != p_.limit) take(detail::shrunk(p_));
   }
 
   // ---- at the end ----
@@ -136,7 +136,7 @@ class slice {
     if (p_.end == p_.limit) [[unlikely]] {
       if constexpr (kCheap) {
         T value(std::forward<Args>(args)...);  // before the growth: an argument may be an element of ours
-        p_ = detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1);
+        take(detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1));
         return *::new (static_cast<void*>(p_.end++)) T(value);
       } else {
         return emplace_back_slow(std::forward<Args>(args)...);
@@ -310,6 +310,9 @@ class slice {
     return i;
   }
 
+  /// Not `p_ = grown(...)`: the compiler could have the callee write to p_ itself, which must stay whole if it throws.
+  void take(const detail::SlicePointers<T>& p) noexcept { p_ = p; }
+
   void give_back() noexcept {
     if (p_.begin == nullptr) return;
     std::destroy(p_.begin, p_.end);
@@ -325,7 +328,7 @@ class slice {
   template <class... Args>
   [[gnu::noinline]] T& emplace_back_slow(Args&&... args) {
     T value(std::forward<Args>(args)...);
-    p_ = detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1);
+    take(detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1));
     T* made = ::new (static_cast<void*>(p_.end)) T(std::move(value));
     ++p_.end;
     return *made;
@@ -333,7 +336,7 @@ class slice {
 
   void make_room(size_type more) {
     if (more > static_cast<size_type>(p_.limit - p_.end))
-      p_ = detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, more);
+      take(detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, more));
   }
 
   template <class It>
