@@ -72,7 +72,7 @@ class Meanwhile {
 struct Row {
   const char* name;
   std::vector<double> ns;
-  uint64_t bytes = 0;
+  int64_t bytes = 0;
 };
 
 template <class S, bool kWithReader, bool kWalls>
@@ -99,7 +99,7 @@ void append_round(Row* row, size_t n) {
   }
   ashlar_memstats after;
   ashlar_read_memstats(&after);
-  row->bytes = after.heap_alloc - before.heap_alloc - walls.size() * ashlar_good_size(40000);
+  row->bytes = static_cast<int64_t>(after.heap_alloc - before.heap_alloc - walls.size() * ashlar_good_size(40000));
   for (void* wall : walls) ashlar_free(wall);
 }
 
