@@ -96,8 +96,8 @@ slice_view(Range&&) -> slice_view<std::remove_reference_t<std::ranges::range_ref
 }  // namespace ashlar
 
 template <class T>
-inline constexpr bool std::ranges::enable_borrowed_range<ashlar::slice_view<T>> =
-    true;  // NOLINT(readability-identifier-naming): std's
+// NOLINTNEXTLINE(readability-identifier-naming): std's name
+inline constexpr bool std::ranges::enable_borrowed_range<ashlar::slice_view<T>> = true;
 template <class T>
-inline constexpr bool std::ranges::enable_view<ashlar::slice_view<T>> =
-    true;  // NOLINT(readability-identifier-naming): std's
+// NOLINTNEXTLINE(readability-identifier-naming): std's name
+inline constexpr bool std::ranges::enable_view<ashlar::slice_view<T>> = true;
