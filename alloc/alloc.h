@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "alloc/epoch.h"
+
 struct ashlar_memstats;
 
 namespace ashlar {
@@ -29,6 +31,16 @@ void* allocate_aligned(size_t alignment, size_t size) noexcept;
 
 /// As glibc's realloc: realloc(p, 0) frees and returns null. Null and ENOMEM leave the block as it was.
 void* reallocate(void* block, size_t size) noexcept;
+
+/// Makes room for `size` bytes where the block lies; returns its usable bytes then, or 0: it cannot, and is as it was.
+/// Keeps errno. Null: 0. `*clean` (may be null) is set to whether something was added that holds no memory yet.
+size_t expand(void* block, size_t size, bool* clean = nullptr) noexcept;
+
+/// Advice about a live block above 32 KiB, of which the first `written` bytes are in use: the program will write the
+/// rest in order, up to `certain` bytes for sure, further perhaps. `clean`: what expand() said. Asks the kernel for
+/// huge pages, or for many pages at a time, as far as that costs no more than a tenth of memory above what is written;
+/// see advise_filling in large.h. Anything else is ignored. Keeps errno.
+void will_fill(void* block, size_t written, size_t certain, bool clean) noexcept;
 
 /// `size` rounded up so that the block shares no line with another one, and line-aligned.
 void* allocate_padded(size_t size) noexcept;

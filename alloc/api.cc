@@ -40,6 +40,10 @@ void* ashlar_malloc_padded(size_t size) noexcept {
   return ashlar::allocate_padded(size);
 }
 
+size_t ashlar_expand(void* block, size_t size) noexcept {
+  return ashlar::expand(block, size);
+}
+
 size_t ashlar_usable_size(const void* block) noexcept {
   return ashlar::usable_size(block);
 }

@@ -85,6 +85,15 @@ ASHLAR_API_ int ashlar_posix_memalign(void** out, size_t alignment, size_t size)
  */
 ASHLAR_API_ void* ashlar_malloc_padded(size_t size) ASHLAR_NOEXCEPT_;
 
+/**
+ * Makes room for at least `size` bytes without moving the block: in what the block has already, or in free pages behind
+ * a block above 32 KiB. Never shrinks it.
+ * Returns the bytes that the block now has, or 0 where it cannot stay (`block` is as it was; errno is not touched).
+ * Null `block`: 0. Errors: as ashlar_free for a pointer that is not the start of a live block.
+ * Cost: O(1), and O(pages / 64) for blocks above 32 KiB.
+ */
+ASHLAR_API_ size_t ashlar_expand(void* block, size_t size) ASHLAR_NOEXCEPT_;
+
 /** Bytes that the block really has (>= what was asked); 0 for null. The program may use them all. */
 ASHLAR_API_ size_t ashlar_usable_size(const void* block) ASHLAR_NOEXCEPT_;
 

@@ -88,7 +88,8 @@ unsigned checked_slot(const void* p, const char* freed, const Trace* trace) {
 
 void init_guard() noexcept {
   constexpr uint32_t kLargestMean = 1U << 30;
-  guard_mean = options.guard_sample < kLargestMean ? options.guard_sample : kLargestMean;
+  const uint32_t mean = options.guard_sample < kLargestMean ? options.guard_sample : kLargestMean;
+  __atomic_store_n(&guard_mean, mean, __ATOMIC_RELAXED);  // pairs with nothing: see guard_mean_now
   if (kHardened || guard_mean != 0) install_fault_handler();
   if (guard_mean == 0) return;
   random_state = os::random_bits();

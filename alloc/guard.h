@@ -57,6 +57,10 @@ struct GuardPool {
 /// One in so many is sampled; 0: none. 1 until initialisation has read the option, so that the first block of a process
 /// leaves the fast path, too.
 [[gnu::visibility("hidden")]] extern uint32_t guard_mean;
+/// Relaxed: a thread that comes before another one's initialisation has written it finds 1, and initialises, too.
+inline uint32_t guard_mean_now() {
+  return __atomic_load_n(&guard_mean, __ATOMIC_RELAXED);
+}
 
 /// Reserves the pool and installs the fault handler, as the options say. Called once by initialisation.
 void init_guard() noexcept;

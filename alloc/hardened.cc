@@ -224,7 +224,7 @@ void init_hardened() noexcept {
 
 void* hardened_allocate(size_t alignment, size_t size) noexcept {
   if (size > PTRDIFF_MAX) return no_memory();
-  if (guard_mean != 0 && ensure_init() && guard_sample_due()) [[unlikely]] {
+  if (guard_mean_now() != 0 && ensure_init() && guard_sample_due()) [[unlikely]] {
     Trace trace;
     take_trace(&trace, __builtin_frame_address(0));
     if (void* p = guard_allocate(alignment, size, trace)) return p;
@@ -295,6 +295,16 @@ void* hardened_reallocate(void* block, size_t size) noexcept {
   __builtin_memcpy(to, block, old_bytes < size ? old_bytes : size);
   hardened_deallocate(block, kAnySize);
   return to;
+}
+
+size_t hardened_expand(void* block, size_t size) noexcept {
+  const Object o = find(block, "expansion of an interior pointer");
+  if (!o.is_live()) fatal_object("expansion of a freed block", block, kUnknownBytes, o.bytes);
+  const size_t asked = checked_size(o);
+  if (size <= asked) return asked;
+  if (size > o.bytes - kWordBytes) return 0;
+  seal(o, size);
+  return size;
 }
 
 size_t hardened_usable_size(const void* block) noexcept {

@@ -33,6 +33,9 @@ void hardened_deallocate(void* block, size_t size) noexcept;
 /// `block` is not null, `size` not 0.
 void* hardened_reallocate(void* block, size_t size) noexcept;
 
+/// As expand(); the block keeps its place only within what it has.
+size_t hardened_expand(void* block, size_t size) noexcept;
+
 /// What was asked for.
 size_t hardened_usable_size(const void* block) noexcept;
 

@@ -13,6 +13,7 @@
 #include "alloc/base/futex.h"
 #include "alloc/central.h"
 #include "alloc/compat.h"
+#include "alloc/epoch_fork.h"
 #include "alloc/guard.h"
 #include "alloc/hardened.h"
 #include "alloc/options.h"
@@ -80,6 +81,7 @@ void parent_after_fork() {
 
 void child_after_fork() {
   after_fork(true);
+  epoch_after_fork_in_child();
 }
 
 /// The environment: also before libc has initialised itself (malloc in .preinit_array, or with LD_AUDIT), when

@@ -27,6 +27,15 @@ void renew_and_release_large(Span* span) noexcept;
 /// Changes the block's size where it lies or by moving its pages; null: no memory, the block is as it was.
 void* reallocate_large(void* block, Span* span, size_t size) noexcept;
 
+/// Grows the block to `size` bytes where it lies, without a move; false: not possible, it is as it was.
+/// `*clean` (may be null): what was added holds no memory yet.
+bool expand_large(Span* span, size_t size, bool* clean) noexcept;
+
+/// The block's first `written` bytes are in use, and the program will write on in order: up to `certain` for sure.
+/// Asks for huge pages where they fit and fault less memory in than a tenth of what is written then. `clean`: the rest
+/// holds no memory yet, so small pages are faulted in together, as far as a twentieth of what is written.
+void advise_filling(Span* span, size_t written, size_t certain, bool clean) noexcept;
+
 /// Counted at every large block that comes, goes, or changes its size in place.
 struct LargeStats {
   uint64_t mallocs, frees, total_bytes, live_bytes;

@@ -152,6 +152,7 @@ constexpr Row kConf[] = {
     choice<&Options::thp>("thp", "auto|on|off",
                           "huge pages: for small objects of large heaps, all fresh memory, never"),
     choice<&Options::stats_exit>("stats", "none|exit", "exit: print the memory statistics when the program ends"),
+    flag<&Options::membarrier>("membarrier", "how readers of lock-free maps and channels pin; off: by a fence each"),
     number<&Options::guard_sample>("guard_sample", "one of so many small blocks between guard pages; 0: none"),
 };
 

@@ -23,6 +23,7 @@ struct Options {
   uint32_t purge_delay_ms = 1000;
   Thp thp = kAuto;
   bool stats_exit = false;
+  bool membarrier = true;
   uint32_t guard_sample = kHardened ? 1000 : 0;
 
   // ASHLAR_DEBUG

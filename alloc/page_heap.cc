@@ -362,20 +362,23 @@ bool PageHeap::grow(size_t pages) noexcept {
   return grow_by(need, pages);
 }
 
-Span* PageHeap::allocate(size_t pages, size_t align_pages, bool* zeroed) noexcept {
+size_t PageHeap::find_run_or_grow(size_t pages) noexcept {
+  const size_t first = find_run(pages);
+  return first == kNoPage && grow(pages) ? find_run(pages) : first;
+}
+
+Span* PageHeap::allocate(size_t pages, size_t align_pages, bool* zeroed, size_t room_pages) noexcept {
   constexpr size_t kMaxPages = size_t{1} << (os::kMaxWindowLog2 - kPageLog2);
   if (pages >= kMaxPages || align_pages >= kMaxPages) return nullptr;
   MutexGuard guard(mutex_);
   Span* s = new_span();
   if (s == nullptr) return nullptr;
   const size_t padded = pages + align_pages - 1;
-  size_t first = find_run(padded);
+  size_t first = room_pages < kMaxPages ? find_run_or_grow(padded + room_pages) : kNoPage;
+  if (first == kNoPage && room_pages != 0) first = find_run_or_grow(padded);
   if (first == kNoPage) {
-    if (!grow(padded)) {
-      delete_span(s);
-      return nullptr;
-    }
-    first = find_run(padded);
+    delete_span(s);
+    return nullptr;
   }
   const size_t alignment = align_pages << kPageLog2;
   first = page_of((address(first) + alignment - 1) & ~(alignment - 1));
@@ -401,7 +404,7 @@ void PageHeap::release(Span* span, bool clean) noexcept {
   if (!clean) enforce_budget_after_free();
 }
 
-bool PageHeap::extend(Span* span, size_t pages) noexcept {
+bool PageHeap::extend(Span* span, size_t pages, bool* clean) noexcept {
   MutexGuard guard(mutex_);
   const size_t first = page_of(span->start);
   const size_t behind = first + span->pages;
@@ -412,6 +415,7 @@ bool PageHeap::extend(Span* span, size_t pages) noexcept {
   }
   const size_t dirty = take(behind, more);
   if (dirty < more) note_clean_use(more - dirty);
+  if (clean != nullptr) *clean = dirty == 0;
   span->pages = static_cast<uint32_t>(pages);
   return true;
 }

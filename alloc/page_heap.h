@@ -47,14 +47,16 @@ class PageHeap {
   bool init() noexcept;
 
   /// A span of `pages` pages at a multiple of `align_pages` pages; null when memory is out. `*zeroed`: it reads as
-  /// zero. Its page map entries are still 0.
-  Span* allocate(size_t pages, size_t align_pages, bool* zeroed) noexcept;
+  /// zero. Its page map entries are still 0. `room_pages`: the place is chosen so that as many free pages are behind
+  /// it, for a block that will grow, if there is such a place.
+  Span* allocate(size_t pages, size_t align_pages, bool* zeroed, size_t room_pages = 0) noexcept;
 
   /// Takes the span's pages (and its record) back. Its page map entries are 0 already. `clean`: the pages read as zero.
   void release(Span* span, bool clean) noexcept;
 
-  /// Grows the span to `pages` pages where the pages behind it are free, or the window can grow there.
-  bool extend(Span* span, size_t pages) noexcept;
+  /// Grows the span to `pages` pages where the pages behind it are free, or the window can grow there. `*clean` (may be
+  /// null): none of the new pages holds memory yet.
+  bool extend(Span* span, size_t pages, bool* clean = nullptr) noexcept;
 
   /// Gives the pages behind the first `pages` back. `clean`: these read as zero.
   void shrink(Span* span, size_t pages, bool clean) noexcept;
@@ -113,6 +115,7 @@ class PageHeap {
 
   // page_heap.cc, all with the lock held
   size_t find_run(size_t pages) noexcept;
+  size_t find_run_or_grow(size_t pages) noexcept;
   bool grow(size_t pages) noexcept;
   bool grow_by(size_t more, size_t pages) noexcept;
   void stage_huge_pages(size_t pages) noexcept;

@@ -15,6 +15,7 @@
 #include "alloc/large.h"
 #include "alloc/page_heap.h"
 #include "alloc/percpu.h"
+#include "sizeclass/rounding.h"
 
 namespace ashlar {
 namespace {
@@ -129,7 +130,7 @@ void* reallocate_by_copy(void* block, uint64_t entry, size_t old_bytes, size_t s
 /// malloc where blocks are sampled: every one comes here.
 [[gnu::noinline]] void* allocate_sampling(size_t alignment, size_t size) {
   if (!ensure_init()) return no_memory();
-  if (guard_mean != 0 && guard_sample_due()) {
+  if (guard_mean_now() != 0 && guard_sample_due()) {
     Trace trace;
     take_trace(&trace, __builtin_frame_address(0));
     if (void* p = guard_allocate(alignment, size, trace)) return p;
@@ -159,7 +160,7 @@ void* plain_allocate(size_t size) {
 }  // namespace
 
 void* allocate_slow(size_t size) noexcept {
-  if (!kHardened && guard_mean != 0) [[unlikely]]
+  if (!kHardened && guard_mean_now() != 0) [[unlikely]]
     return allocate_sampling(kMinAlign, size);
   return plain_allocate(size);
 }
@@ -202,7 +203,7 @@ void* allocate_zeroed(size_t count, size_t size) noexcept {
 
 void* allocate_aligned(size_t alignment, size_t size) noexcept {
   if constexpr (kHardened) return hardened_allocate(alignment, size);
-  if (guard_mean != 0) [[unlikely]]
+  if (guard_mean_now() != 0) [[unlikely]]
     return allocate_sampling(alignment, size);
   return plain_aligned(alignment, size);
 }
@@ -258,6 +259,31 @@ void* reallocate(void* block, size_t size) noexcept {
   return moved == nullptr && size <= usable ? block : moved;
 }
 
+size_t expand(void* block, size_t size, bool* clean) noexcept {
+  if (clean != nullptr) *clean = false;
+  if (block == nullptr) return 0;
+  if (in_guard_pool(block)) [[unlikely]] {
+    const size_t bytes = guard_usable(block);
+    return size <= bytes ? bytes : 0;
+  }
+  if constexpr (kHardened) return hardened_expand(block, size);
+  const uint64_t entry = entry_of_block(block);
+  const size_t usable = usable_of(block, entry);
+  if (size <= usable) return usable;
+  if (entry_bin(entry) != kBinLarge || !expand_large(entry_span(entry), size, clean)) return 0;
+  return entry_span(entry)->pages * kPageBytes;
+}
+
+void will_fill(void* block, size_t written, size_t certain, bool clean) noexcept {
+  if (kHardened || !in_heap(block)) return;  // hardened: the guard page behind it makes it a map of its own anyway
+  const uint64_t entry = load_entry(reinterpret_cast<uintptr_t>(block));
+  if (entry_bin(entry) == kBinLarge) {
+    const int saved_errno = errno;
+    advise_filling(entry_span(entry), written, certain, clean);
+    errno = saved_errno;
+  }
+}
+
 size_t usable_size(const void* block) noexcept {
   if (block == nullptr) return 0;
   if (in_guard_pool(block)) [[unlikely]]
@@ -268,8 +294,7 @@ size_t usable_size(const void* block) noexcept {
 
 size_t good_size(size_t size) noexcept {
   if constexpr (kHardened) return size > PTRDIFF_MAX ? 0 : size;
-  if (size <= kMaxSmallBytes) return class_bytes(class_of_size(size));
-  return size > PTRDIFF_MAX ? 0 : large_pages(size) << kPageLog2;
+  return rounded_bytes(size);
 }
 
 size_t purge(size_t keep_bytes) noexcept {

@@ -19,6 +19,20 @@ $(BENCH_CC:%=$(BUILD)/bench/%): $(BUILD)/bench/%: bench/%.cc | $(BUILD)/bench
 	@echo "  BENCH    $@"
 	$(Q)$(CXX) $(BENCH_CXXFLAGS) -MF $@.d -o $@ $<
 
+# Growable arrays: slices live in the program, on libashlar-core.a; the others' malloc comes by LD_PRELOAD.
+$(BUILD)/bench/slices: bench/slices.cc $(BUILD)/libashlar-core.a | $(BUILD)/bench deps
+	@echo "  BENCH    $@"
+	$(Q)$(CXX) $(BENCH_CXXFLAGS) -MF $@.d -o $@ $< $(BUILD)/libashlar-core.a
+
+$(BUILD)/bench/slice_waste $(BUILD)/bench/shared_slices: $(BUILD)/bench/%: bench/%.cc $(BUILD)/libashlar-core.a | $(BUILD)/bench deps
+	@echo "  BENCH    $@"
+	$(Q)$(CXX) $(BENCH_CXXFLAGS) -MF $@.d -o $@ $< $(BUILD)/libashlar-core.a
+
+## bench-slices: slices against std::vector and boost on several allocators, 10 minutes (GROWTH='--sizes 1e7' and more)
+.PHONY: bench-slices
+bench-slices: $(BUILD)/bench/slices $(BUILD)/bench/slice_waste $(BUILD)/bench/shared_slices $(BUILD)/libashlar.so
+	@BUILD='$(abspath $(BUILD))' bench/growth $(GROWTH)
+
 $(BUILD)/bench/startup: bench/startup.c | $(BUILD)/bench
 	@echo "  BENCH    $@"
 	$(Q)$(CC) $(BENCH_CFLAGS) -MF $@.d -o $@ $<
@@ -34,4 +48,4 @@ $(BUILD)/bench/libempty.so: bench/empty.c | $(BUILD)/bench
 $(BUILD)/bench:
 	@mkdir -p $@
 
--include $(BENCH_PROGRAMS:%=%.d)
+-include $(BENCH_PROGRAMS:%=%.d) $(wildcard $(BUILD)/bench/*slice*.d)

@@ -233,6 +233,11 @@ bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept {
   return syscall(SYS_madvise, addr, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
 }
 
+void populate(uintptr_t addr, size_t bytes) noexcept {
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which Debian 12's headers have, older ones not
+  syscall(SYS_madvise, addr, bytes, kPopulateWrite);
+}
+
 bool renew(uintptr_t addr, size_t bytes) noexcept {
   return raw_mmap(addr, bytes, PROT_READ | PROT_WRITE, kPrivateAnon | MAP_FIXED) == addr;
 }
@@ -264,6 +269,14 @@ bool register_rseq_barrier() noexcept {
 
 void rseq_barrier() noexcept {
   syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0);
+}
+
+bool register_process_barrier() noexcept {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void process_barrier() noexcept {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
 void fail_after(unsigned calls, unsigned count) noexcept {

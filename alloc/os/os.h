@@ -87,6 +87,10 @@ bool purge(uintptr_t addr, size_t bytes) noexcept;
 /// Asks for huge pages (or for none) in [addr, addr + bytes).
 bool advise_huge(uintptr_t addr, size_t bytes, bool huge) noexcept;
 
+/// Faults [addr, addr + bytes) in as if it were written, many pages at a time (Linux 5.14; a wish, which may do
+/// nothing).
+void populate(uintptr_t addr, size_t bytes) noexcept;
+
 /// Replaces [addr, addr + bytes) by a fresh zeroed mapping (heals the map split that move_pages leaves).
 bool renew(uintptr_t addr, size_t bytes) noexcept;
 
@@ -105,6 +109,10 @@ CpuCount cpu_count() noexcept;
 /// membarrier(PRIVATE_EXPEDITED_RSEQ): registers once; then interrupts every rseq section of this process.
 bool register_rseq_barrier() noexcept;
 void rseq_barrier() noexcept;
+
+/// membarrier(PRIVATE_EXPEDITED): registers once; then runs a full fence on every CPU that runs this process.
+bool register_process_barrier() noexcept;
+void process_barrier() noexcept;
 
 /// Test seam: of the calls from now on that ask for or advise memory, the n-th (`calls`) and those after it fail,
 /// `count` in all; 0 calls switches it off.

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+//
+// epoch.cc - see epoch.h. The algorithm is in epoch_core.h.
+//
+// Owns: the process's epoch, which record a thread has, and how the process pays for a pin: by membarrier where the
+// kernel has it, asked for at the first pin (a program that never pins never asks, which sandboxes may kill for).
+#include "alloc/epoch.h"
+
+#include <pthread.h>
+
+#include "alloc/alloc.h"
+#include "alloc/base/check.h"
+#include "alloc/base/futex.h"
+#include "alloc/epoch_core.h"
+#include "alloc/epoch_fork.h"
+#include "alloc/init.h"
+#include "alloc/options.h"
+#include "alloc/os/os.h"
+#include "alloc/page_heap.h"
+
+namespace ashlar {
+namespace {
+
+enum Barrier : uint32_t { kNotAsked, kWorks, kMissing };
+constinit std::atomic<uint32_t> barrier{kNotAsked};
+
+struct Shipped : EpochAtomics {
+  using Plain = EpochAtomics;
+  static constexpr uint32_t kBagBlocks = 126;
+
+  static void heavy_barrier() noexcept {
+    if (barrier.load(std::memory_order_relaxed) == kWorks) os::process_barrier();
+  }
+  static void* allocate_bag(size_t bytes) noexcept { return allocate(bytes); }
+  static void deallocate_bag(void* p) noexcept { deallocate(p); }
+  // Records live as long as the process: they are metadata, not the program's.
+  static void* allocate_record(size_t bytes) noexcept {
+    // Metadata is aligned to 64 bytes; a record to 128.
+    void* p = page_heap.metadata(bytes + 64);
+    return p == nullptr ? nullptr : reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(p) + 127) & ~uintptr_t{127});
+  }
+};
+static_assert(sizeof(EpochBag<Shipped>) <= 2048, "a size class");
+
+using Core = EpochCore<Shipped>;
+using Record = Core::Record;
+constinit Core core;
+
+constinit std::atomic<uint32_t> exit_key{0};  // pthread key + 1
+
+Record* self() {
+  return static_cast<Record*>(ashlar_epoch_self);
+}
+
+void thread_exit(void* record) {
+  auto* r = static_cast<Record*>(record);
+  const bool retired = r->open != nullptr || r->first != nullptr;
+  if (retired) {
+    r->depth = 0;
+    r->pinned.store(0, std::memory_order_release);  // as in epoch_leave
+    core.seal(r);
+    for (uint64_t i = 0; i <= Core::kGrace; ++i) core.collect(r);
+  }
+  ashlar_epoch_self = nullptr;
+  core.detach(r);
+}
+
+/// Whether pins must be fenced: asks the kernel once.
+bool choose_fenced() {
+  uint32_t known = barrier.load(std::memory_order_acquire);
+  if (known == kNotAsked) {
+    const uint32_t answer = options.membarrier && os::register_process_barrier() ? kWorks : kMissing;
+    // Threads that ask at the same time get the same answer from the kernel, but one decides.
+    if (barrier.compare_exchange_strong(known, answer, std::memory_order_acq_rel, std::memory_order_acquire))
+      known = answer;
+  }
+  return known == kMissing;
+}
+
+void make_exit_key() {
+  pthread_key_t key = 0;
+  if (exit_key.load(std::memory_order_acquire) != 0 || pthread_key_create(&key, thread_exit) != 0) return;
+  uint32_t none = 0;
+  if (!exit_key.compare_exchange_strong(none, key + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+    pthread_key_delete(key);
+}
+
+Record* attach_self() {
+  if (!ensure_init()) return nullptr;
+  Record* r = core.attach(choose_fenced());
+  if (r == nullptr) return nullptr;
+  ashlar_epoch_self = r;
+  make_exit_key();
+  // Without a key (the program has taken all) the record stays with the dead thread, unpinned, and what it retired last
+  // is lost.
+  const uint32_t key = exit_key.load(std::memory_order_acquire);
+  if (key != 0) pthread_setspecific(key - 1, r);
+  return r;
+}
+
+Record* self_attached() {
+  Record* r = self();
+  return r != nullptr ? r : attach_self();
+}
+
+void release_block(void* block) {
+  deallocate(block);
+}
+
+}  // namespace
+
+void epoch_after_fork_in_child() noexcept {
+  Record* mine = self();
+  for (Record* r = core.records(); r != nullptr; r = r->next) {
+    // Free bags may be half-made where their thread stood: the lists are linked so that at worst one is missed.
+    if (r != mine && r->in_use.load(std::memory_order_relaxed) != 0) core.detach(r);
+  }
+  if (mine != nullptr) core.forget_nameless();
+  // The registration may be the parent's own. A child that cannot register any more has one thread: it alone needs
+  // the fence.
+  if (barrier.load(std::memory_order_relaxed) == kWorks && !os::register_process_barrier()) {
+    barrier.store(kMissing, std::memory_order_relaxed);
+    if (mine != nullptr) mine->fenced = true;
+  }
+}
+
+}  // namespace ashlar
+
+using namespace ashlar;
+
+extern "C" {
+
+__thread EpochHead<EpochAtomics>* ashlar_epoch_self = nullptr;
+
+EpochHead<EpochAtomics>* ashlar_epoch_pin_slow() noexcept {
+  Record* r = attach_self();
+  if (r != nullptr)
+    epoch_enter(*r);
+  else
+    core.enter_without_record();
+  return r;
+}
+
+void ashlar_epoch_unpin_slow() noexcept {
+  core.leave_without_record();
+}
+
+void ashlar_epoch_pin() noexcept {
+  Record* r = self_attached();
+  if (r != nullptr)
+    epoch_enter(*r);
+  else
+    core.enter_without_record();
+}
+
+void ashlar_epoch_unpin() noexcept {
+  Record* r = self();
+  if (r != nullptr && r->depth != 0) {
+    epoch_leave(*r);
+    return;
+  }
+  check(core.nameless() != 0, "ashlar_epoch_unpin without a pin");
+  core.leave_without_record();
+}
+
+void ashlar_epoch_retire(void* block) noexcept {
+  if (block != nullptr) core.retire(self_attached(), block, usable_size(block), release_block);
+}
+
+void ashlar_epoch_retire_with(void* block, size_t bytes, void (*release)(void*)) noexcept {
+  core.retire(self_attached(), block, bytes, release);
+}
+
+int ashlar_epoch_synchronize() noexcept {
+  Record* r = self_attached();
+  if (r == nullptr || r->depth != 0) return -1;
+  core.seal(r);
+  const uint64_t until = core.epoch() + Core::kGrace;
+  for (;;) {
+    core.collect(r);
+    if (core.epoch() >= until) break;
+    if (!core.advance()) nap();
+  }
+  core.collect(r);
+  return 0;
+}
+
+void ashlar_epoch_stats(ashlar_epoch_statistics* out) noexcept {
+  *out = {};
+  out->epoch = core.epoch();
+  out->retired_blocks = core.orphan_blocks();
+  out->retired_bytes = core.orphan_bytes();
+  out->leaked_blocks = core.leaked();
+  out->pinned = core.nameless();
+  out->fenced = barrier.load(std::memory_order_relaxed) == kMissing ? 1 : 0;
+  for (const Record* r = core.records(); r != nullptr; r = r->next) {
+    ++out->records;
+    // Relaxed: figures.
+    out->retired_blocks += r->blocks.load(std::memory_order_relaxed);
+    out->retired_bytes += r->bytes.load(std::memory_order_relaxed);
+    const uint64_t pinned = r->pinned.load(std::memory_order_relaxed);
+    if (pinned != 0) ++out->pinned;
+    if (pinned != 0 && pinned < out->epoch) ++out->lagging;
+  }
+}
+
+}  // extern "C"
