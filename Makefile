@@ -27,7 +27,7 @@ CC := $(if $(filter default,$(origin CC)),$(subst g++,gcc,$(subst clang++,clang,
 
 # ---- sources ----------------------------------------------------------------------------------------
 tool_src := sizeclass/print_sizeclasses.cc
-core_src := $(filter-out $(tool_src),$(wildcard sizeclass/*.cc alloc/base/*.cc alloc/os/*.cc alloc/*.cc hash/*.cc chan/*.cc slice/*.cc))
+core_src := $(filter-out $(tool_src),$(wildcard sizeclass/*.cc alloc/base/*.cc alloc/os/*.cc alloc/*.cc hash/*.cc chan/*.cc alloc/slice/*.cc))
 cxx_src := $(filter alloc/override_cxx.cc,$(core_src))
 libc_src := $(filter-out $(cxx_src),$(filter alloc/override_%.cc,$(core_src)))
 embed_src := $(filter-out $(cxx_src) $(libc_src),$(core_src))
@@ -271,7 +271,7 @@ lint: | deps
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
-public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h hash/hash.h chan/chan.h sizeclass/growth.h slice/*.h)
+public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h hash/hash.h chan/chan.h sizeclass/growth.h alloc/slice/*.h)
 lib_dir = $(DESTDIR)$(PREFIX)/lib
 include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 
@@ -282,8 +282,7 @@ install: all
 	install -m 644 $(BUILD)/libashlar.a $(BUILD)/libashlar-core.a '$(lib_dir)'
 	install -m 644 $(public_headers) '$(include_dir)'
 	@# In the tree headers name each other by their path from its root; installed they are one folder.
-	sed -i -E 's|^#include "[a-z]+/([a-z_]+\.h)"|#include <ashlar/\1>|' $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
-	sed -i -E 's|#include "(alloc\|hash\|chan)/([a-z_]+\.h)"|#include <ashlar/\2>|' $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
+	sed -i -E 's|^#include "[a-z/]+/([a-z_]+\.h)"|#include <ashlar/\1>|' $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
 	@version=$$(awk '$$2 == "ASHLAR_VERSION" { printf "%d.%d.%d", $$3 / 10000, $$3 / 100 % 100, $$3 % 100 }' alloc/ashlar.h) && \
 	  sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$version|" scripts/ashlar.pc.in >$(BUILD)/ashlar.pc
 	install -m 644 $(BUILD)/ashlar.pc '$(lib_dir)/pkgconfig'

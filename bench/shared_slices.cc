@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "bench/program.h"
-#include "slice/shared_slice.h"
-#include "slice/slice.h"
+#include "alloc/slice/shared_slice.h"
+#include "alloc/slice/slice.h"
 
 namespace {
 

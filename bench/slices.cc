@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "bench/program.h"
-#include "slice/slice.h"
+#include "alloc/slice/slice.h"
 
 namespace {
 

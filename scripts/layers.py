@@ -22,28 +22,28 @@ LAYERS = {
     "alloc": ["sizeclass", "alloc/base", "alloc/os"],
     "hash": CORE,
     "chan": CORE,
-    "slice": CORE,
-    "test": CORE + ["hash", "chan", "slice", "bench"],
-    "bench": CORE + ["hash", "chan", "slice"],
+    "alloc/slice": CORE,
+    "test": CORE + ["hash", "chan", "alloc/slice", "bench"],
+    "bench": CORE + ["hash", "chan", "alloc/slice"],
 }
 # Of a module's headers, the only ones for the modules that stand on it (tests under test/white see all).
 PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h", "alloc/epoch.h"}}
-PUBLIC_BINDS = {"hash", "chan", "slice", "bench"}
+PUBLIC_BINDS = {"hash", "chan", "alloc/slice", "bench"}
 
-SHIPPED = CORE + ["hash", "chan", "slice"]
+SHIPPED = CORE + ["hash", "chan", "alloc/slice"]
 MAX_LINES = 500
 # #if may stand where the machine and the kernel differ, in the C headers, and for these conditions.
 IF_FOLDERS = ("alloc/base/", "alloc/os/")
-IF_FILES = {"alloc/ashlar.h", "alloc/epoch.h", "hash/hash.h", "chan/chan.h", "slice/growslice.h"}
+IF_FILES = {"alloc/ashlar.h", "alloc/epoch.h", "hash/hash.h", "chan/chan.h", "alloc/slice/growslice.h"}
 IF_CONDITIONS = {"alloc/override_cxx.cc": re.compile(r"\b(ASHLAR_STATIC_ARCHIVE|__cpp_exceptions)\b"),
-                 "slice/errors.h": re.compile(r"\b__cpp_exceptions\b")}
+                 "alloc/slice/errors.h": re.compile(r"\b__cpp_exceptions\b")}
 IF_ANYWHERE = re.compile(r"\b__cplusplus\b")
 # Headers of the C++ library that bring no code of the C++ run time along.
 STD_ALLOWED = {"algorithm", "array", "atomic", "bit", "climits", "compare", "concepts", "cstddef", "cstdint",
                "initializer_list", "iterator", "limits", "new", "numeric", "span", "tuple", "type_traits", "utility"}
 # Header-only templates for programs that have a C++ run time; no file of the library includes them.
 STD_FOR_USERS = {path: STD_ALLOWED | {"cstring", "memory", "ranges", "stdexcept"}
-                 for path in ("slice/errors.h", "slice/view.h", "slice/block.h", "slice/slice.h", "slice/shared_slice.h")}
+                 for path in ("alloc/slice/errors.h", "alloc/slice/view.h", "alloc/slice/block.h", "alloc/slice/slice.h", "alloc/slice/shared_slice.h")}
 LIBC_NAMES = ["malloc", "free", "calloc", "realloc", "reallocarray", "aligned_alloc", "posix_memalign", "memalign",
               "valloc", "pvalloc", "malloc_usable_size", "free_sized", "free_aligned_sized", "cfree", "mallinfo",
               "mallinfo2", "malloc_info", "malloc_stats", "malloc_trim", "mallopt", r"__libc_\w+"]

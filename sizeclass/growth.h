@@ -62,7 +62,7 @@ inline constexpr size_t kPagesThreshold = size_t{1} << 20;  ///< bytes: below, g
 
 /// Doubles below kPagesThreshold, then adds a sixteenth. For blocks that grow where they lie, or by page tables: there
 /// a step costs next to nothing, so that it can be small, and at rest little is wasted. The default of what moves as
-/// bytes (slice/README.md has the measurements).
+/// bytes (alloc/slice/README.md has the measurements).
 constexpr size_t grow_by_pages(size_t capacity, size_t needed, size_t element_bytes) {
   if (element_bytes == 0 || capacity < kPagesThreshold / element_bytes)
     return grow_twice(capacity, needed, element_bytes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * growslice_c.c - slices from C: grow, view, errors. The example of slice/README.md; test/slice/examples.sh compiles it
+ * growslice_c.c - slices from C: grow, view, errors. The example of alloc/slice/README.md; test/slice/examples.sh compiles it
  * in several ways and runs it. (Linked with libashlar.a, its malloc is Ashlar's; elsewhere another one.)
  */
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "alloc/ashlar.h"
-#include "slice/growslice.h"
+#include "alloc/slice/growslice.h"
 #include "test/programs/check.h"
 
 /* Appends one line to a slice of chars. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// slice_cxx.cc - slices from C++: slice<T>, views, shared_slice<T> with a reader. The example of slice/README.md;
+// slice_cxx.cc - slices from C++: slice<T>, views, shared_slice<T> with a reader. The example of alloc/slice/README.md;
 // test/slice/examples.sh compiles it in several ways and runs it.
 #include <cstdio>
 #include <memory>
@@ -8,8 +8,8 @@
 #include <string>
 #include <thread>
 
-#include "slice/shared_slice.h"
-#include "slice/slice.h"
+#include "alloc/slice/shared_slice.h"
+#include "alloc/slice/slice.h"
 #include "test/programs/check.h"
 
 namespace {

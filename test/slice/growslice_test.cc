@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// growslice_test.cc - the C functions of slice/growslice.h, and ashlar_expand: growth in place and by moves, views,
+// growslice_test.cc - the C functions of alloc/slice/growslice.h, and ashlar_expand: growth in place and by moves, views,
 // every bad input.
-#include "slice/growslice.h"
+#include "alloc/slice/growslice.h"
 
 #include <errno.h>
 

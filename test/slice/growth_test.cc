@@ -8,8 +8,8 @@
 
 #include "alloc/ashlar.h"
 #include "sizeclass/rounding.h"
-#include "slice/growslice.h"
-#include "slice/slice.h"
+#include "alloc/slice/growslice.h"
+#include "alloc/slice/slice.h"
 
 namespace ashlar_test {
 namespace {

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "slice/shared_slice.h"
+#include "alloc/slice/shared_slice.h"
 #include "test/alloc/test_util.h"
 
 namespace ashlar_test {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // shared_slice_test.cc - shared_slice<T> by one thread: what readers see, what is retired and freed, errors.
-#include "slice/shared_slice.h"
+#include "alloc/slice/shared_slice.h"
 
 #include <gtest/gtest.h>
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "slice/slice.h"
+#include "alloc/slice/slice.h"
 #include "test/alloc/test_util.h"
 
 namespace ashlar_test {

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "slice/slice.h"
+#include "alloc/slice/slice.h"
 #include "test/alloc/test_util.h"
 
 namespace ashlar_test {

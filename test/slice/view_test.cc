@@ -2,7 +2,7 @@
 //
 // view_test.cc - slice_view<T>: shares, checks, and allocates nothing, neither from Ashlar nor by operator new or
 // malloc.
-#include "slice/view.h"
+#include "alloc/slice/view.h"
 
 #include <malloc.h>
 
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "slice/slice.h"
+#include "alloc/slice/slice.h"
 #include "test/alloc/test_util.h"
 
 namespace {

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "alloc/epoch_core.h"
-#include "slice/shared_slice.h"
+#include "alloc/slice/shared_slice.h"
 #include "test/support/relacy_atomics.h"
 
 namespace ashlar_test {

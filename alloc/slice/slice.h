@@ -21,8 +21,8 @@
 #include <cstring>
 #include <initializer_list>
 
-#include "slice/block.h"
-#include "slice/view.h"
+#include "alloc/slice/block.h"
+#include "alloc/slice/view.h"
 
 namespace ashlar {
 

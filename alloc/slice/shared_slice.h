@@ -4,7 +4,7 @@
 //
 // Owns: the buffer that readers see, and its replacement. An element never changes once it is published, and a buffer
 // that became too small is left to those who look at it: it is retired to the epochs (alloc/epoch.h), which free it
-// when the last of them is gone. That is the barrier; what it costs is in slice/README.md.
+// when the last of them is gone. That is the barrier; what it costs is in alloc/slice/README.md.
 //
 //     buffer_ ----------------> | length | capacity, older | elements ... | room |
 //        writer: release, when a larger buffer holds all       |
@@ -22,8 +22,8 @@
 #include <span>
 
 #include "alloc/epoch.h"
-#include "slice/block.h"
-#include "slice/view.h"
+#include "alloc/slice/block.h"
+#include "alloc/slice/view.h"
 
 namespace ashlar {
 

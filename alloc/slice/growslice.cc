@@ -5,7 +5,7 @@
 // Owns: the way a block grows. Up to 32 KiB a slice has all that its object has, so there is nothing to try: a new
 // object, a copy, and the old one goes back. Above, the page heap is asked for the pages behind it first; where these
 // are taken, reallocate() moves page tables or copies.
-#include "slice/growslice.h"
+#include "alloc/slice/growslice.h"
 
 #include <errno.h>
 

@@ -14,7 +14,7 @@
 #include <type_traits>
 
 #include "sizeclass/growth.h"
-#include "slice/errors.h"
+#include "alloc/slice/errors.h"
 
 namespace ashlar {
 

@@ -15,8 +15,8 @@
 
 #include "alloc/ashlar.h"
 #include "sizeclass/growth.h"
-#include "slice/errors.h"
-#include "slice/growslice.h"
+#include "alloc/slice/errors.h"
+#include "alloc/slice/growslice.h"
 
 namespace ashlar {
 
