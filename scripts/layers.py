@@ -38,7 +38,7 @@ IF_CONDITIONS = {"alloc/override_cxx.cc": re.compile(r"\b(ASHLAR_STATIC_ARCHIVE|
 IF_ANYWHERE = re.compile(r"\b__cplusplus\b")
 # Headers of the C++ library that bring no code of the C++ run time along.
 STD_ALLOWED = {"algorithm", "array", "atomic", "bit", "climits", "compare", "concepts", "cstddef", "cstdint",
-               "initializer_list", "iterator", "limits", "new", "numeric", "span", "tuple", "type_traits", "utility"}
+               "initializer_list", "iterator", "limits", "functional", "new", "numeric", "optional", "span", "tuple", "type_traits", "utility"}
 LIBC_NAMES = ["malloc", "free", "calloc", "realloc", "reallocarray", "aligned_alloc", "posix_memalign", "memalign",
               "valloc", "pvalloc", "malloc_usable_size", "free_sized", "free_aligned_sized", "cfree", "mallinfo",
               "mallinfo2", "malloc_info", "malloc_stats", "malloc_trim", "mallopt", r"__libc_\w+"]
