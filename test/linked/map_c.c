@@ -37,10 +37,11 @@ int main(void) {
   long n = 0, sum = 0;
   ashlar_map_iter* iter;
   void* ok = NULL;
+  int words_of[1] = {0};
 
   if (ashlar_makemap(&type, -1) != NULL) return 1;
   counts = ashlar_makemap(&type, 0);
-  for (int i = 0; i < kThreads; ++i) pthread_create(&threads[i], NULL, count, &type);
+  for (int i = 0; i < kThreads; ++i) pthread_create(&threads[i], NULL, count, words_of);
   for (int i = 0; i < kThreads; ++i) {
     pthread_join(threads[i], &ok);
     if (ok == NULL) return 1;
