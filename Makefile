@@ -271,7 +271,7 @@ lint: | deps
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
-public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h $(addprefix hash/,hash.h hash_map.h core.h tables.h counters.h bucket.h layout.h policies.h mix.h) chan/chan.h)
+public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h $(addprefix hash/,hash.h hash_map.h core.h tables.h migration.h counters.h bucket.h layout.h policies.h mix.h) chan/chan.h)
 lib_dir = $(DESTDIR)$(PREFIX)/lib
 include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 

@@ -155,7 +155,9 @@ struct BucketOps {
     seen.over = b.top.load_over(std::memory_order_acquire);
     if (seen.at != Seen::kNone || seen.over == 0) [[likely]]
       return;
-    look_over(match, seen);
+    // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the block
+    // is that version's, and filled.
+    if (same_version(seen.head, b.top.load_head(std::memory_order_acquire))) look_over(match, seen);
   }
 
   template <class Match>

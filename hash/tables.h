@@ -23,33 +23,29 @@
 
 #include <new>
 
-#include "hash/bucket.h"
 #include "hash/counters.h"
+#include "hash/migration.h"
 
 namespace ashlar::hash_core {
 
 template <class Policy>
-class Tables : public BucketOps<Policy> {
+class Tables : public TableOps<Policy> {
  public:
-  using Ops = BucketOps<Policy>;
+  using Ops = TableOps<Policy>;
+  using Move = Migration<Policy>;
   using P = typename Policy::Platform;
+  using Ops::bucket;
+  using Ops::bucket_at;
   using Ops::kSlots;
   using Ops::kWords;
+  using Ops::next_of;
+  using Ops::table;
+  using Ops::unit_log2;
   using typename Ops::Buckets;
+  using typename Ops::Table;
   using typename Ops::Seen;
   template <class T>
   using Atomic = typename P::template Atomic<T>;
-
-  /// The part of a table before its buckets.
-  struct alignas(kTableAlign) Table {
-    Atomic<Word> next;            // root word of the table that this one migrates to; 0: none
-    Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out
-    Atomic<uint64_t> first_open;  // words of `done` before this one are full
-    Atomic<uint64_t>* done;       // a bit for each chunk of the migration to this table
-    uint64_t chunks;              // of that migration
-    uint64_t bytes;
-    unsigned log2;
-  };
 
   /// Entries that a table of 2^log2 buckets takes before it grows: 80 % of the slots (5.6 of 7), where one of 14
   /// entries is in an overflow block.
@@ -98,9 +94,6 @@ class Tables : public BucketOps<Policy> {
   void set_min_log2(unsigned log2) { min_log2_.store(log2, std::memory_order_relaxed); }
 
   Word root() const { return root_.load(std::memory_order_acquire); }
-  static Table* table(Word root) { return reinterpret_cast<Table*>(root & ~(kTableAlign - 1)); }
-  static Buckets& bucket_at(Word root, uint64_t index) { return reinterpret_cast<Buckets*>(table(root) + 1)[index]; }
-  static Buckets& bucket(Word root, uint64_t hash) { return bucket_at(root, index_of(hash, log2_of(root))); }
 
  protected:
   void count(int64_t n) { add(count_, stripes_.load(std::memory_order_acquire), n); }
@@ -123,12 +116,6 @@ class Tables : public BucketOps<Policy> {
       if (!migrate_unit(root, next, index_of(hash, unit_log2(root, next)))) return nullptr;
       root = next;
     }
-  }
-
-  /// The table that a frozen bucket's table migrates to.
-  static Word next_of(Word root) {
-    // Acquire pairs with the release in start_migration, which came before anything was frozen.
-    return table(root)->next.load(std::memory_order_acquire);
   }
 
   [[gnu::noinline]] void maybe_grow(Word root) {
@@ -206,7 +193,6 @@ class Tables : public BucketOps<Policy> {
   }
 
  private:
-  static unsigned unit_log2(Word from, Word to) { return log2_of(from) < log2_of(to) ? log2_of(from) : log2_of(to); }
   static uint64_t chunk_count(unsigned unit_log2) {
     return ((uint64_t{1} << unit_log2) + Policy::kChunkUnits - 1) / Policy::kChunkUnits;
   }
@@ -359,112 +345,8 @@ class Tables : public BucketOps<Policy> {
     return true;
   }
 
-  /// Fills the new buckets of a unit. False: no memory; then they can still be filled later.
   bool migrate_unit(Word from, Word to, uint64_t unit) {
-    const unsigned from_shift = log2_of(from) - unit_log2(from, to);
-    const unsigned to_shift = log2_of(to) - unit_log2(from, to);
-    const uint64_t from_begin = unit << from_shift, from_end = (unit + 1) << from_shift;
-    for (uint64_t i = from_begin; i < from_end; ++i) freeze(bucket_at(from, i));
-    for (uint64_t j = unit << to_shift; j < (unit + 1) << to_shift; ++j) {
-      if (!fill_bucket(from, from_begin, from_end, to, j)) return false;
-    }
-    return true;
-  }
-
-  static void freeze(Buckets& b) {
-    Word head = b.top.load_head(std::memory_order_acquire);
-    while (!is_frozen(head)) {
-      P::step();
-      if (b.top.cas_head(head, head | kFrozen)) return;
-    }
-  }
-
-  /// Calls f(words) for what belongs into bucket `index` of `to`.
-  template <class F>
-  void each_to_move(Word from, uint64_t begin, uint64_t end, Word to, uint64_t index, F&& f) const {
-    for (uint64_t i = begin; i < end; ++i) {
-      Buckets& b = bucket_at(from, i);
-      Ops::each(b, b.top.load_head(std::memory_order_acquire), b.top.load_over(std::memory_order_acquire),
-                [&](const Word* words) {
-                  if (log2_of(to) <= log2_of(from) || index_of(policy_.hash_of(words, seed_), log2_of(to)) == index)
-                    f(words);
-                });
-    }
-  }
-
-  bool fill_bucket(Word from, uint64_t begin, uint64_t end, Word to, uint64_t index) {
-    Buckets& b = bucket_at(to, index);
-    Word head = b.top.load_head(std::memory_order_acquire);
-    if (is_filled(head)) return true;
-    // Entries that find a slot are kept here: the hash of each is computed once.
-    Word kept[kSlots][kWords];
-    uint64_t n = 0;
-    each_to_move(from, begin, end, to, index, [&](const Word* words) {
-      if (n < kSlots) Ops::copy_entry(kept[n], words);
-      ++n;
-    });
-    for (unsigned patience = 0;; ++patience) {
-      if (is_filled(head)) return true;
-      if (head == 0) {
-        if (fill_slots(b, from, begin, end, to, index, kept, n, &head)) return true;
-        if (head == 0) return false;
-      } else if (patience >= P::kPatience) {
-        bool ok = false;
-        const Word over = block_of(from, begin, end, to, index, 0, n, &ok);
-        if (!ok) return false;
-        P::step();
-        const Word desired = ((head & ~kStateMask) | kReady) + kOneVersion;
-        if (b.top.cas_both(head, 0, desired, over)) {
-          overtaken_.fetch_add(1, std::memory_order_relaxed);  // a figure
-          return true;
-        }
-        Ops::discard_over(over);
-      }
-      head = b.top.load_head(std::memory_order_acquire);
-    }
-  }
-
-  /// Claims a fresh bucket and fills its slots. False: another thread was before (*head says what it is now), or, with
-  /// 0 in *head, memory is out.
-  bool fill_slots(Buckets& b, Word from, uint64_t begin, uint64_t end, Word to, uint64_t index,
-                  const Word (*kept)[kWords], uint64_t n, Word* head) {
-    const auto slots = static_cast<unsigned>(n < kSlots ? n : kSlots);
-    bool ok = false;
-    const Word over = block_of(from, begin, end, to, index, slots, n, &ok);
-    if (!ok) return false;
-    const Word all = (Word{1} << (2 * slots)) - 1;
-    const Word claimed = kFilling | (all & kSlotBits);  // BUSY
-    *head = 0;
-    P::step();
-    if (!b.top.cas_head(*head, claimed)) {
-      Ops::discard_over(over);
-      return false;
-    }
-    for (unsigned s = 0; s < slots; ++s) {
-      for (unsigned w = 0; w < kWords; ++w) b.slot[s][w].store(kept[s][w], std::memory_order_release);
-    }
-    const Word filled = kReady | (all & (kSlotBits << 1)) | kOneVersion;  // USED
-    Word expected = claimed;
-    P::step();
-    if (over == 0 ? b.top.cas_head(expected, filled) : b.top.cas_both(claimed, 0, filled, over)) return true;
-    // Another thread has published everything in an overflow block. Our slots are ours still.
-    Ops::discard_over(over);
-    for (unsigned s = 0; s < slots; ++s) Ops::give_back(b, s);
-    *head = b.top.load_head(std::memory_order_acquire);
-    return false;
-  }
-
-  /// A block with the entries from number `skip` on, of the n that belong into bucket `index` of `to`.
-  Word block_of(Word from, uint64_t begin, uint64_t end, Word to, uint64_t index, uint64_t skip, uint64_t n,
-                bool* ok) const {
-    const Word over = Ops::new_over(n - skip, ok);
-    if (over == 0) return 0;
-    uint64_t at = 0;
-    each_to_move(from, begin, end, to, index, [&](const Word* words) {
-      if (at >= skip) Ops::copy_entry(Ops::over_entry(over, at - skip), words);
-      ++at;
-    });
-    return over;
+    return Move{policy_, seed_, &overtaken_}.unit(from, to, unit);
   }
 
   void promote(Word root, Word next) {
