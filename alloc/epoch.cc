@@ -111,6 +111,14 @@ Record* self_attached() {
   return r != nullptr ? r : attach_self();
 }
 
+/// Ends the outermost pin, and looks after much retired memory, if there is.
+void leave(Record* r) {
+  epoch_leave<EpochAtomics>(*r);
+  if ((r->held & Head::kUrgent) == 0) return;
+  core.collect(r);
+  if (r->first == nullptr) r->held &= ~Head::kUrgent;
+}
+
 void release_block(void* block) {
   deallocate(block);
 }
@@ -151,10 +159,14 @@ Head* ashlar_epoch_pin_slow() noexcept {
 }
 
 void ashlar_epoch_unpin_slow(Head* outermost) noexcept {
-  if (outermost != nullptr)
+  if (outermost == nullptr) {
+    if (self() == nullptr) core.leave_without_record();
+    return;
+  }
+  if ((outermost->held & ~Head::kUrgent) != 0)
     outermost->outer = true;  // a held pin outlives it
-  else if (self() == nullptr)
-    core.leave_without_record();
+  else
+    leave(static_cast<Record*>(outermost));
 }
 
 void ashlar_epoch_pin() noexcept {
@@ -163,7 +175,7 @@ void ashlar_epoch_pin() noexcept {
     core.enter_without_record();
     return;
   }
-  if (r->held++ != 0) return;
+  if ((r->held++ & ~Head::kUrgent) != 0) return;
   // Relaxed: our own.
   r->outer = r->pinned.load(std::memory_order_relaxed) == 0;
   if (r->outer) epoch_enter<EpochAtomics>(*r);
@@ -171,8 +183,8 @@ void ashlar_epoch_pin() noexcept {
 
 void ashlar_epoch_unpin() noexcept {
   Record* r = self();
-  if (r != nullptr && r->held != 0) {
-    if (--r->held == 0 && r->outer) epoch_leave<EpochAtomics>(*r);
+  if (r != nullptr && (r->held & ~Head::kUrgent) != 0) {
+    if ((--r->held & ~Head::kUrgent) == 0 && r->outer) leave(r);
     return;
   }
   check(core.nameless() != 0, "ashlar_epoch_unpin without a pin");

@@ -130,6 +130,7 @@ class EpochCore {
     count(r, r->blocks, 1);
     count(r, r->bytes, bytes);
     if (bag->count == Bag::kCapacity || bag->bytes >= kBagBytes) {
+      if (bag->bytes >= kBagBytes) r->held |= Record::kUrgent;
       seal(r);
       collect(r);
     }

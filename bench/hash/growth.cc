@@ -23,6 +23,9 @@
 namespace bench {
 namespace {
 
+/// Allocators give memory back with a delay (Ashlar's is a second).
+constexpr unsigned kSettle = 1'500'000;
+
 double seconds(clockid_t clock) {
   timespec t{};
   clock_gettime(clock, &t);
@@ -70,12 +73,14 @@ void run(uint64_t n, unsigned threads, bool reserve) {
   double all_cpu = 0;
   for (double c : cpu) all_cpu += c;
   const double time = all_cpu / std::min(threads, std::thread::hardware_concurrency());
+  usleep(kSettle);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const double after = resident_bytes() - before, peak = static_cast<double>(usage.ru_maxrss) * 1024 - before;
   for (uint64_t i = 0; i < n; ++i) {
     if (i % 10 != 0) map->erase(scramble(i));
   }
+  usleep(kSettle);
   const double erased = resident_bytes() - before;
   const auto count = static_cast<double>(n);
   printf("%-11s %8.2f %10.2f %8.1f %8.1f %6.2f %10.1f\n", Map::kName, count / time / 1e6,
