@@ -155,8 +155,8 @@ struct BucketOps {
     seen.over = b.top.load_over(std::memory_order_acquire);
     if (seen.at != Seen::kNone || seen.over == 0) [[likely]]
       return;
-    // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the block
-    // is that version's, and filled.
+    // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the
+    // block is that version's, and filled.
     if (same_version(seen.head, b.top.load_head(std::memory_order_acquire))) look_over(match, seen);
   }
 

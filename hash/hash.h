@@ -72,7 +72,7 @@ ASHLAR_MAP_API_ int ashlar_map_cas(ashlar_map* map, const void* key, const void*
 ASHLAR_MAP_API_ int ashlar_map_del(ashlar_map* map, const void* key, void* value) ASHLAR_MAP_NOEXCEPT_;
 
 /** What an upsert's callback decides. */
-enum { ASHLAR_MAP_KEEP = 0, ASHLAR_MAP_STORE = 1, ASHLAR_MAP_ERASE = 2 };
+enum { ASHLAR_MAP_KEEP = 0, ASHLAR_MAP_STORE = 1, ASHLAR_MAP_ERASE = 2 }; /* NOLINT(readability-identifier-naming) */
 
 /**
  * Calls `change(context, old, fresh)` with the key's value, or null, and does what it returns, as one step: nothing;

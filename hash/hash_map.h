@@ -32,7 +32,7 @@
 namespace ashlar {
 
 /// Figures of a map, for people.
-struct map_statistics {
+struct MapStatistics {
   uint64_t entries, buckets, slots;
   double load;          ///< entries / slots
   uint64_t tombstones;  ///< slots that were used and are free again
@@ -45,7 +45,7 @@ struct map_statistics {
 };
 
 template <class K, class V, class Hash = hash<K>, class Eq = std::equal_to<K>, class Plat = hash_core::Platform>
-class hash_map {
+class hash_map {  // NOLINT(readability-identifier-naming): as std
   using Policy = hash_core::MapPolicy<K, V, Hash, Eq, Plat>;
   using Core = hash_core::Core<Policy>;
   using Seen = typename Core::Seen;
@@ -56,8 +56,8 @@ class hash_map {
   static constexpr unsigned kWords = Core::kWords;
 
  public:
-  using key_type = K;
-  using mapped_type = V;
+  using key_type = K;     // NOLINT(readability-identifier-naming): as std
+  using mapped_type = V;  // NOLINT(readability-identifier-naming): as std
   static constexpr hash_core::Mode kMode = Policy::kMode;
 
   /// `hint`: entries to come. Nothing is allocated before the first of them.
@@ -335,11 +335,11 @@ class hash_map {
   }
 
   /// O(buckets): it looks at all of them.
-  map_statistics statistics() const {
+  MapStatistics statistics() const {
     const Pin pin;
     const auto shape = core_.shape();
     const auto figures = core_.figures();
-    map_statistics s{};
+    MapStatistics s{};
     s.entries = size();
     s.buckets = shape.buckets;
     s.slots = shape.buckets * Core::kSlots;

@@ -28,7 +28,7 @@ namespace ashlar {
 /// The default hash of hash_map: std::hash. What it returns is mixed with the map's seed, so a weak one serves as long
 /// as it is different for different keys.
 template <class K>
-struct hash : std::hash<K> {};
+struct hash : std::hash<K> {};  // NOLINT(readability-identifier-naming): as std
 
 namespace hash_core {
 
@@ -37,10 +37,10 @@ enum class Mode { kInline, kBoxed, kEntry };
 template <class K, class V>
 constexpr Mode mode_of() {
   // Compared, and copied, as bytes; a boxed key has to start on a word.
-  constexpr bool plain_key = std::is_trivially_copyable_v<K> && sizeof(K) <= 16 && alignof(K) <= 8;
-  constexpr bool plain_value = std::is_trivially_copyable_v<V> && sizeof(V) <= 8 && alignof(V) <= 8;
-  if (plain_key && plain_value && sizeof(K) <= 8) return Mode::kInline;
-  return plain_key ? Mode::kBoxed : Mode::kEntry;
+  constexpr bool kPlainKey = std::is_trivially_copyable_v<K> && sizeof(K) <= 16 && alignof(K) <= 8;
+  constexpr bool kPlainValue = std::is_trivially_copyable_v<V> && sizeof(V) <= 8 && alignof(V) <= 8;
+  if (kPlainKey && kPlainValue && sizeof(K) <= 8) return Mode::kInline;
+  return kPlainKey ? Mode::kBoxed : Mode::kEntry;
 }
 
 /// An object of at most 8 N bytes in N words, padded with zeros, and back.

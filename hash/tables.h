@@ -42,8 +42,8 @@ class Tables : public TableOps<Policy> {
   using Ops::table;
   using Ops::unit_log2;
   using typename Ops::Buckets;
-  using typename Ops::Table;
   using typename Ops::Seen;
+  using typename Ops::Table;
   template <class T>
   using Atomic = typename P::template Atomic<T>;
 

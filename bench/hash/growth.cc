@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// growth.cc - n inserts from empty: operations a second, the longest 64 inserts in a row, bytes an entry (resident), and the resident
-// peak beside what remains; then 90 % are erased.
+// growth.cc - n inserts from empty: operations a second, the longest 64 inserts in a row, bytes an entry (resident),
+// and the resident peak beside what remains; then 90 % are erased.
 //
 //   growth [--n 4000000] [--threads 1] [--maps ashlar,boost,...] [--reserve 0]
 // Each map in a process of its own (fork), so that resident memory is the map's.
@@ -84,7 +84,8 @@ void run(uint64_t n, unsigned threads, bool reserve) {
   const double erased = resident_bytes() - before;
   const auto count = static_cast<double>(n);
   printf("%-11s %8.2f %10.2f %8.1f %8.1f %6.2f %10.1f\n", Map::kName, count / time / 1e6,
-         1e3 * *std::max_element(longest.begin(), longest.end()), after / count, peak / count, peak / after, erased / 1e6);
+         1e3 * *std::max_element(longest.begin(), longest.end()), after / count, peak / count, peak / after,
+         erased / 1e6);
   fflush(stdout);
 }
 
@@ -115,8 +116,8 @@ int main(int argc, char** argv) {
     if (key == "--maps") maps = argv[i + 1];
     if (key == "--reserve") reserve = atoi(argv[i + 1]) != 0;
   }
-  printf("%lu inserts, %u threads\n%-11s %8s %10s %8s %8s %6s %10s\n", static_cast<unsigned long>(n), threads, "map", "Mops/s",
-         "64 ins, ms", "B/entry", "peak B", "peak/", "90% off, MB");
+  printf("%lu inserts, %u threads\n%-11s %8s %10s %8s %8s %6s %10s\n", static_cast<unsigned long>(n), threads, "map",
+         "Mops/s", "64 ins, ms", "B/entry", "peak B", "peak/", "90% off, MB");
   using K = uint64_t;
   bench::in_process<bench::Ashlar<K, K>>(maps, n, threads, reserve);
 #if BENCH_PARLAY

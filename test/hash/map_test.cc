@@ -84,7 +84,7 @@ void compare_with_std(uint64_t seed, int operations, uint64_t keys) {
     // Phases of growing and of shrinking.
     const bool shrinking = (i / (operations / 8 + 1)) % 2 == 1;
     const K key = make<K>(rng.below(keys));
-    const V value = make<V>(rng.below(1000));
+    V value = make<V>(rng.below(1000));
     unsigned op = static_cast<unsigned>(rng.below(12));
     if (shrinking && op < 4) op = 5;
     const auto at = model.find(key);
