@@ -91,8 +91,8 @@ template <class P>
 struct EpochHead {
   typename P::template Atomic<uint64_t> pinned{0};  ///< 0: no pin; else the epoch that the outermost pin began in
   EpochClock<P>* clock{nullptr};
-  /// Pins that ashlar_epoch_pin began and nobody ended, and kUrgent: much memory is retired, so that the end of a pin has to
-  /// look whether it can be freed, where otherwise the next retired batch would. Only the owner looks.
+  /// Pins that ashlar_epoch_pin began and nobody ended, and kUrgent: much memory is retired, so that the end of a pin
+  /// has to look whether it can be freed, where otherwise the next retired batch would. Only the owner looks.
   uint32_t held{0};
   static constexpr uint32_t kUrgent = uint32_t{1} << 31;
   bool fenced{false};  ///< no membarrier: a pin makes an exchange, too
