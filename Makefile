@@ -87,7 +87,7 @@ $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter test-programs,$(goals)),programs) \
+  $(if $(filter ab bench-programs bench-hash,$(goals)),ab) $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter test-programs,$(goals)),programs) \
   $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:
@@ -271,7 +271,9 @@ lint: | deps
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
-public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h hash/hash.h chan/chan.h sizeclass/growth.h alloc/slice/*.h)
+map_headers := $(addprefix hash/,hash.h hash_map.h core.h tables.h migration.h counters.h bucket.h layout.h policies.h mix.h)
+slice_headers := sizeclass/growth.h alloc/slice/*.h
+public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h chan/chan.h $(map_headers) $(slice_headers))
 lib_dir = $(DESTDIR)$(PREFIX)/lib
 include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 

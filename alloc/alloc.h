@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "alloc/epoch.h"
 
@@ -56,5 +57,20 @@ size_t purge(size_t keep_bytes) noexcept;
 
 /// Fills `*out`; see ashlar_read_memstats.
 void read_memstats(ashlar_memstats* out) noexcept;
+
+// ---- what hash/ needs of options and the kernel ----
+
+/// Zeroed pages for `bytes` (above 32 KiB) of table, in huge pages where it is large; null and ENOMEM on failure. Goes
+/// back through deallocate.
+void* allocate_pages_zeroed(size_t bytes) noexcept;
+
+/// Whether ASHLAR_DEBUG=maptrace=1 was given.
+bool maps_are_traced() noexcept;
+
+/// Random bits, the same in every call of a process.
+uint64_t process_random() noexcept;
+
+/// CPUs that the process may run on.
+unsigned usable_cpus() noexcept;
 
 }  // namespace ashlar

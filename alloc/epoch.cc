@@ -48,20 +48,28 @@ constinit Core core;
 
 constinit std::atomic<uint32_t> exit_key{0};  // pthread key + 1
 
+using Head = EpochHead<EpochAtomics>;
+
+/// What every thread has before its first pin: always pinned, so that its first pin goes the slow way.
+struct Stranger {
+  Head head{{1}, nullptr, 0, false, false, 0};
+};
+constinit Stranger stranger{};
+
 Record* self() {
-  return static_cast<Record*>(ashlar_epoch_self);
+  return ashlar_epoch_self == &stranger.head ? nullptr : static_cast<Record*>(ashlar_epoch_self);
 }
 
 void thread_exit(void* record) {
   auto* r = static_cast<Record*>(record);
   const bool retired = r->open != nullptr || r->first != nullptr;
   if (retired) {
-    r->depth = 0;
-    r->pinned.store(0, std::memory_order_release);  // as in epoch_leave
+    r->held = 0;
+    epoch_leave<EpochAtomics>(*r);
     core.seal(r);
     for (uint64_t i = 0; i <= Core::kGrace; ++i) core.collect(r);
   }
-  ashlar_epoch_self = nullptr;
+  ashlar_epoch_self = &stranger.head;
   core.detach(r);
 }
 
@@ -103,6 +111,14 @@ Record* self_attached() {
   return r != nullptr ? r : attach_self();
 }
 
+/// Ends the outermost pin, and looks after much retired memory, if there is.
+void leave(Record* r) {
+  epoch_leave<EpochAtomics>(*r);
+  if ((r->held & Head::kUrgent) == 0) return;
+  core.collect(r);
+  if (r->first == nullptr) r->held &= ~Head::kUrgent;
+}
+
 void release_block(void* block) {
   deallocate(block);
 }
@@ -130,33 +146,45 @@ using namespace ashlar;
 
 extern "C" {
 
-__thread EpochHead<EpochAtomics>* ashlar_epoch_self = nullptr;
+__thread Head* ashlar_epoch_self = &stranger.head;
 
-EpochHead<EpochAtomics>* ashlar_epoch_pin_slow() noexcept {
+Head* ashlar_epoch_pin_slow() noexcept {
+  if (self() != nullptr) return nullptr;  // nested: the outer pin serves
   Record* r = attach_self();
   if (r != nullptr)
-    epoch_enter(*r);
+    epoch_enter<EpochAtomics>(*r);
   else
     core.enter_without_record();
   return r;
 }
 
-void ashlar_epoch_unpin_slow() noexcept {
-  core.leave_without_record();
+void ashlar_epoch_unpin_slow(Head* outermost) noexcept {
+  if (outermost == nullptr) {
+    if (self() == nullptr) core.leave_without_record();
+    return;
+  }
+  if ((outermost->held & ~Head::kUrgent) != 0)
+    outermost->outer = true;  // a held pin outlives it
+  else
+    leave(static_cast<Record*>(outermost));
 }
 
 void ashlar_epoch_pin() noexcept {
   Record* r = self_attached();
-  if (r != nullptr)
-    epoch_enter(*r);
-  else
+  if (r == nullptr) {
     core.enter_without_record();
+    return;
+  }
+  if ((r->held++ & ~Head::kUrgent) != 0) return;
+  // Relaxed: our own.
+  r->outer = r->pinned.load(std::memory_order_relaxed) == 0;
+  if (r->outer) epoch_enter<EpochAtomics>(*r);
 }
 
 void ashlar_epoch_unpin() noexcept {
   Record* r = self();
-  if (r != nullptr && r->depth != 0) {
-    epoch_leave(*r);
+  if (r != nullptr && (r->held & ~Head::kUrgent) != 0) {
+    if ((--r->held & ~Head::kUrgent) == 0 && r->outer) leave(r);
     return;
   }
   check(core.nameless() != 0, "ashlar_epoch_unpin without a pin");
@@ -173,7 +201,7 @@ void ashlar_epoch_retire_with(void* block, size_t bytes, void (*release)(void*))
 
 int ashlar_epoch_synchronize() noexcept {
   Record* r = self_attached();
-  if (r == nullptr || r->depth != 0) return -1;
+  if (r == nullptr || r->pinned.load(std::memory_order_relaxed) != 0) return -1;
   core.seal(r);
   const uint64_t until = core.epoch() + Core::kGrace;
   for (;;) {

@@ -89,16 +89,21 @@ struct EpochClock {
 /// What a thread's pins write: one line of its own. `P` gives the atomics: std's, or a model checker's.
 template <class P>
 struct EpochHead {
-  typename P::template Atomic<uint64_t> pinned{0};  ///< 0: no pin; else the epoch that the pin began in
+  typename P::template Atomic<uint64_t> pinned{0};  ///< 0: no pin; else the epoch that the outermost pin began in
   EpochClock<P>* clock{nullptr};
-  uint32_t depth{0};   ///< nested pins; only the owner looks
+  /// Pins that ashlar_epoch_pin began and nobody ended, and kUrgent: much memory is retired, so that the end of a pin
+  /// has to look whether it can be freed, where otherwise the next retired batch would. Only the owner looks.
+  uint32_t held{0};
+  static constexpr uint32_t kUrgent = uint32_t{1} << 31;
   bool fenced{false};  ///< no membarrier: a pin makes an exchange, too
+  bool outer{false};   ///< the first of `held` is the outermost pin
+  uint32_t number{0};  ///< of the record, from 1; the lower, the longer it has been there
 };
 
-/// Begins a pin. What the caller reads afterwards was not yet freed when it read it, and is not before epoch_leave.
+/// Begins the outermost pin of a thread (`pinned` is 0). What the caller reads afterwards was not yet freed when it
+/// read it, and is not before epoch_leave.
 template <class P>
 inline void epoch_enter(EpochHead<P>& head) noexcept {
-  if (head.depth++ != 0) return;
   // Acquire pairs with the release in EpochCore::advance: in an epoch, what had been unlinked two epochs before is not
   // found any more.
   const uint64_t now = head.clock->now.load(std::memory_order_acquire);
@@ -117,11 +122,11 @@ inline void epoch_enter(EpochHead<P>& head) noexcept {
   P::light_barrier();
 }
 
-/// Ends a pin.
+/// Ends it.
 template <class P>
 inline void epoch_leave(EpochHead<P>& head) noexcept {
   // Release pairs with the acquire in advance: our reads come before the block is freed.
-  if (--head.depth == 0) head.pinned.store(0, std::memory_order_release);
+  head.pinned.store(0, std::memory_order_release);
 }
 
 /// The atomics that ship.
@@ -134,35 +139,36 @@ struct EpochAtomics {
 }  // namespace ashlar
 
 extern "C" {
-/* The calling thread's record; null before its first pin. Only EpochPin, below, uses these three. */
+/* The calling thread's record; before its first pin a dummy that is always pinned. Only EpochPin, below, uses these. */
 extern __attribute__((visibility("default"),
                       tls_model("initial-exec"))) __thread ashlar::EpochHead<ashlar::EpochAtomics>* ashlar_epoch_self;
 ASHLAR_EPOCH_API_ ashlar::EpochHead<ashlar::EpochAtomics>* ashlar_epoch_pin_slow() noexcept;
-ASHLAR_EPOCH_API_ void ashlar_epoch_unpin_slow() noexcept;
+ASHLAR_EPOCH_API_ void ashlar_epoch_unpin_slow(ashlar::EpochHead<ashlar::EpochAtomics>* outermost) noexcept;
 }
 
 namespace ashlar {
 
-/// A pin for the length of a scope. Inline: 8 instructions, of which one stores.
+/// A pin for the length of a scope. Inline: 11 instructions, of which two store.
 class EpochPin {
  public:
   EpochPin() noexcept : head_(ashlar_epoch_self) {
-    if (head_ != nullptr) [[likely]]
+    // Relaxed: our own.
+    if (head_->pinned.load(std::memory_order_relaxed) == 0) [[likely]]
       epoch_enter(*head_);
     else
-      head_ = ashlar_epoch_pin_slow();
+      head_ = ashlar_epoch_pin_slow();  // nested, or the thread's first
   }
   ~EpochPin() {
-    if (head_ != nullptr) [[likely]]
+    if (head_ != nullptr && head_->held == 0) [[likely]]
       epoch_leave(*head_);
     else
-      ashlar_epoch_unpin_slow();
+      ashlar_epoch_unpin_slow(head_);
   }
   EpochPin(const EpochPin&) = delete;
   EpochPin& operator=(const EpochPin&) = delete;
 
  private:
-  EpochHead<EpochAtomics>* head_;
+  EpochHead<EpochAtomics>* head_;  // where this is the outermost pin
 };
 
 }  // namespace ashlar

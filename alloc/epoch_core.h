@@ -90,7 +90,8 @@ class EpochCore {
     auto* r = ::new (memory) Record;
     r->clock = &clock_;
     r->fenced = fenced;
-    r->in_use.store(1, std::memory_order_relaxed);  // published by the list's head
+    r->number = 1 + records_made_.fetch_add(1, std::memory_order_relaxed);  // a name
+    r->in_use.store(1, std::memory_order_relaxed);                          // published by the list's head
     Record* head = records_.load(std::memory_order_relaxed);
     do {
       r->next = head;
@@ -101,7 +102,7 @@ class EpochCore {
 
   /// Ends all pins of a record and gives it back; its bags become orphans.
   void detach(Record* r) noexcept {
-    r->depth = 0;
+    r->held = 0;
     r->pinned.store(0, std::memory_order_release);  // as in epoch_leave
     r->collecting = false;
     seal(r);
@@ -129,6 +130,7 @@ class EpochCore {
     count(r, r->blocks, 1);
     count(r, r->bytes, bytes);
     if (bag->count == Bag::kCapacity || bag->bytes >= kBagBytes) {
+      if (bag->bytes >= kBagBytes) r->held |= Record::kUrgent;
       seal(r);
       collect(r);
     }
@@ -275,6 +277,7 @@ class EpochCore {
   Atomic<uint64_t> orphan_bytes_{0};
   Atomic<uint64_t> leaked_{0};
   Atomic<uint32_t> nameless_{0};
+  Atomic<uint32_t> records_made_{0};
 };
 
 }  // namespace ashlar

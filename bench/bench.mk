@@ -48,4 +48,13 @@ $(BUILD)/bench/libempty.so: bench/empty.c | $(BUILD)/bench
 $(BUILD)/bench:
 	@mkdir -p $@
 
--include $(BENCH_PROGRAMS:%=%.d) $(wildcard $(BUILD)/bench/*slice*.d)
+# The map beside others (bench/hash/README.md). PEERS: where headers of further ones are, as flags.
+PEERS ?=
+BENCH_HASH := $(addprefix $(BUILD)/bench/hash/,cells growth)
+.PHONY: bench-hash
+bench-hash: $(BENCH_HASH)
+$(BENCH_HASH): $(BUILD)/bench/hash/%: bench/hash/%.cc $(BUILD)/libashlar-core.a | deps
+	@mkdir -p $(@D); echo "  BENCH    $@"
+	$(Q)$(CXX) $(BENCH_CXXFLAGS) -DNDEBUG -mcx16 -MF $@.d $(PEERS) -o $@ $< $(BUILD)/libashlar-core.a -ltbb
+
+-include $(BENCH_PROGRAMS:%=%.d) $(BENCH_HASH:%=%.d) $(wildcard $(BUILD)/bench/*slice*.d)

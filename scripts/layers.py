@@ -40,7 +40,8 @@ IF_CONDITIONS = {"alloc/override_cxx.cc": re.compile(r"\b(ASHLAR_STATIC_ARCHIVE|
 IF_ANYWHERE = re.compile(r"\b__cplusplus\b")
 # Headers of the C++ library that bring no code of the C++ run time along.
 STD_ALLOWED = {"algorithm", "array", "atomic", "bit", "climits", "compare", "concepts", "cstddef", "cstdint",
-               "initializer_list", "iterator", "limits", "new", "numeric", "span", "tuple", "type_traits", "utility"}
+               "functional", "initializer_list", "iterator", "limits", "new", "numeric", "optional", "span", "tuple",
+               "type_traits", "utility"}
 # Header-only templates for programs that have a C++ run time; no file of the library includes them.
 STD_FOR_USERS = {path: STD_ALLOWED | {"cstring", "memory", "ranges", "stdexcept"}
                  for path in ("alloc/slice/errors.h", "alloc/slice/view.h", "alloc/slice/block.h", "alloc/slice/slice.h", "alloc/slice/shared_slice.h")}

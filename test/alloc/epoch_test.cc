@@ -145,6 +145,24 @@ TEST(Epoch, a_release_may_pin_retire_and_free) {
   EXPECT_EQ(2000u, freed.load());
 }
 
+TEST(Epoch, much_memory_is_freed_without_another_retirement) {
+  settle();
+  {
+    const ashlar::EpochPin pin;
+    retire_some(1, 100'000'000);
+  }
+  for (int i = 0; i < 5; ++i) const ashlar::EpochPin pin;
+  EXPECT_EQ(1u, freed.load());
+  retire_some(1, 100'000'000);
+  for (int i = 0; i < 5; ++i) {
+    ashlar_epoch_pin();
+    ashlar_epoch_pin();
+    ashlar_epoch_unpin();
+    ashlar_epoch_unpin();
+  }
+  EXPECT_EQ(2u, freed.load());
+}
+
 TEST(Epoch, null_retires_nothing) {
   settle();
   ashlar_epoch_retire(nullptr);

@@ -59,6 +59,7 @@ class RelacyAtomic {
   T exchange(T value, std::memory_order order) { return value_.exchange(value, to_relacy(order), $); }
   T fetch_add(T value, std::memory_order order) { return value_.fetch_add(value, to_relacy(order), $); }
   T fetch_sub(T value, std::memory_order order) { return value_.fetch_sub(value, to_relacy(order), $); }
+  T fetch_or(T value, std::memory_order order) { return value_.fetch_or(value, to_relacy(order), $); }
   bool compare_exchange_strong(T& expected, T desired, std::memory_order yes, std::memory_order no) {
     return value_.compare_exchange_strong(expected, desired, to_relacy(yes), $, to_relacy(no), $);
   }

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+//
+// bucket.h - what happens inside of one bucket: search, put, erase, overflow blocks.
+//
+// Owns: BucketOps, the only code that changes a bucket which is in use. (tables.h freezes and fills them.)
+//
+// A writer searches (the version it saw is in `seen.head`), marks a free slot BUSY, fills it, and commits: the head
+// with the new slot USED, the replaced one DELETED, the version one up. The commit fails where another one came first.
+// Then the slot is given back, and the caller searches again. Where no slot is free the change is a new overflow block,
+// committed together with the head.
+//
+// All functions: the caller is pinned. They return kKept where the bucket has changed since `seen`, or is frozen.
+#pragma once
+
+#include "hash/layout.h"
+
+namespace ashlar::hash_core {
+
+/// What a search saw. `at`: kNone; a slot; or kOver + i: entry i of the overflow block.
+template <unsigned kWords>
+struct View {
+  static constexpr int kNone = -1;
+  static constexpr int kOver = 64;
+
+  Word head;
+  Word over;
+  int at;
+  Word words[kWords];  // of what was found
+
+  bool found() const { return at != kNone; }
+};
+
+enum class Outcome { kDone, kKept, kNoMemory };
+
+/// A key of one word that is equal only to the same word.
+struct WordMatch {
+  static constexpr bool kFirstFilters = true;
+  static constexpr bool kFirstDecides = true;
+  Word key;
+  Word first() const { return key; }
+  static bool confirm(const Word* /*words*/) { return true; }
+};
+
+/// Finds an entry whose key equals nothing, by its words.
+template <unsigned kWords>
+struct SameWords {
+  static constexpr bool kFirstFilters = true;
+  static constexpr bool kFirstDecides = false;
+  const Word* words;
+  Word first() const { return words[0]; }
+  bool confirm(const Word* other) const { return __builtin_memcmp(words, other, kWords * sizeof(Word)) == 0; }
+};
+
+template <class Policy>
+struct BucketOps {
+  using P = typename Policy::Platform;
+  static constexpr unsigned kSlots = Policy::kSlots;
+  static constexpr unsigned kWords = Policy::kWords;
+  using Buckets = Bucket<P, kSlots, kWords>;
+  using Seen = View<kWords>;
+
+  // ---- overflow blocks ------------------------------------------------------------------------------------------
+
+  static Word* over_block(Word over) { return reinterpret_cast<Word*>(over & ~kOverCountMask); }
+  static uint64_t over_count(Word over) {
+    const Word n = over & kOverCountMask;
+    return n == kOverMany ? over_block(over)[0] : n;
+  }
+  /// Entry i of a block. A block is never written once it is in a bucket.
+  static Word* over_entry(Word over, uint64_t i) {
+    return over_block(over) + ((over & kOverCountMask) == kOverMany ? 2 : 0) + i * kWords;
+  }
+  static size_t over_bytes(uint64_t n) { return (n * kWords + (n >= kOverMany ? 2 : 0)) * sizeof(Word); }
+
+  /// A new block for n entries, not yet filled; 0 for none, and *ok false where memory is out.
+  static Word new_over(uint64_t n, bool* ok) {
+    *ok = true;
+    if (n == 0) return 0;
+    auto* block = static_cast<Word*>(P::allocate(over_bytes(n)));
+    *ok = block != nullptr;
+    if (block == nullptr) return 0;
+    if (n >= kOverMany) block[0] = n;
+    return reinterpret_cast<Word>(block) | (n < kOverMany ? n : kOverMany);
+  }
+  static void copy_entry(Word* to, const Word* from) {
+    for (unsigned w = 0; w < kWords; ++w) to[w] = from[w];
+  }
+  /// `over` without entry `skip` (kNoSkip: with all) and, where `add` is not null, with that one more.
+  static constexpr uint64_t kNoSkip = ~uint64_t{0};
+  static Word changed_over(Word over, uint64_t skip, const Word* add, bool* ok) {
+    const uint64_t n = over_count_or_0(over);
+    const Word result = new_over(n - (skip == kNoSkip ? 0 : 1) + (add == nullptr ? 0 : 1), ok);
+    if (!*ok || result == 0) return result;
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < n; ++i) {
+      if (i != skip) copy_entry(over_entry(result, at++), over_entry(over, i));
+    }
+    if (add != nullptr) copy_entry(over_entry(result, at), add);
+    return result;
+  }
+  static uint64_t over_count_or_0(Word over) { return over == 0 ? 0 : over_count(over); }
+  static void discard_over(Word over) {
+    if (over != 0) P::deallocate(over_block(over));
+  }
+  static void retire_over(Word over) {
+    if (over != 0) P::retire(over_block(over), over_bytes(over_count(over)), P::deallocate);
+  }
+
+  // ---- search ---------------------------------------------------------------------------------------------------
+
+  /// False: frozen (`seen.head` says so), or changed while we looked.
+  template <class Match>
+  static bool search(const Buckets& b, const Match& match, Seen& seen, bool want_over) {
+    // Acquire pairs with the release of the commit that made a slot USED: its words are there.
+    seen.head = b.top.load_head(std::memory_order_acquire);
+    if (is_frozen(seen.head)) [[unlikely]]
+      return false;
+    look(b, match, seen, want_over);
+    // Relaxed: it is behind our loads of the slots, which acquire. Who overwrites a slot has seen it freed, by a commit
+    // that counted the version up; whoever reads what he stored therefore finds another version here.
+    return same_version(seen.head, b.top.load_head(std::memory_order_relaxed));
+  }
+
+  /// The USED slots whose first word is `first`.
+  [[gnu::always_inline]] static Word hits(const Buckets& b, Word head, Word first) {
+    Word equal = 0;
+    // All of them, without a branch: cheaper than a loop whose end cannot be predicted.
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < kSlots; ++i)
+      equal |= static_cast<Word>(b.slot[i][0].load(std::memory_order_acquire) == first) << (2 * i);
+    return equal & used_bits(head);
+  }
+
+  /// Fills `seen.at` and the words, from a bucket that stands still, or whose version the caller checks afterwards.
+  template <class Match>
+  static void look(const Buckets& b, const Match& match, Seen& seen, bool want_over) {
+    seen.at = Seen::kNone;
+    Word hits = used_bits(seen.head);
+    if constexpr (Match::kFirstFilters) hits = BucketOps::hits(b, seen.head, match.first());
+    for (; hits != 0; hits &= hits - 1) {
+      const auto i = static_cast<unsigned>(__builtin_ctzll(hits)) / 2;
+      for (unsigned w = 0; w < kWords; ++w) seen.words[w] = b.slot[i][w].load(std::memory_order_acquire);
+      // A match may follow a pointer of these words. It was in a USED slot since we are pinned, so what it points to is
+      // there.
+      if constexpr (!Match::kFirstDecides) {
+        // But words of two entries may be mixed, where the slot is filled anew: not before the version is checked.
+        if (!same_version(seen.head, b.top.load_head(std::memory_order_relaxed))) return;
+        if (!match.confirm(seen.words)) continue;
+      }
+      seen.at = static_cast<int>(i);
+      if (!want_over) return;
+      break;
+    }
+    // Acquire pairs with the release of the exchange that stored it: the block is filled.
+    seen.over = b.top.load_over(std::memory_order_acquire);
+    if (seen.at != Seen::kNone || seen.over == 0) [[likely]]
+      return;
+    // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the
+    // block is that version's, and filled.
+    if (same_version(seen.head, b.top.load_head(std::memory_order_acquire))) look_over(match, seen);
+  }
+
+  template <class Match>
+  [[gnu::noinline]] static void look_over(const Match& match, Seen& seen) {
+    const uint64_t n = over_count(seen.over);
+    for (uint64_t i = 0; i < n; ++i) {
+      const Word* entry = over_entry(seen.over, i);
+      if (Match::kFirstFilters && entry[0] != match.first()) continue;
+      if (!Match::kFirstDecides && !match.confirm(entry)) continue;
+      copy_entry(seen.words, entry);
+      seen.at = Seen::kOver + static_cast<int>(i);
+      return;
+    }
+  }
+
+  /// Calls f(words) for each entry of a bucket that stands still; or whose version the caller checks afterwards, and
+  /// then f may only copy.
+  template <class F>
+  static void each(const Buckets& b, Word head, Word over, F&& f) {
+    Word words[kWords];
+    for (Word used = used_bits(head); used != 0; used &= used - 1) {
+      const auto i = static_cast<unsigned>(__builtin_ctzll(used)) / 2;
+      for (unsigned w = 0; w < kWords; ++w) words[w] = b.slot[i][w].load(std::memory_order_acquire);
+      f(const_cast<const Word*>(words));
+    }
+    const uint64_t n = over_count_or_0(over);
+    for (uint64_t i = 0; i < n; ++i) f(const_cast<const Word*>(over_entry(over, i)));
+  }
+
+  // ---- changes --------------------------------------------------------------------------------------------------
+
+  static Outcome put(Buckets& b, const Seen& seen, const Word* fresh) {
+    Word head = seen.head;
+    for (;;) {
+      const Word free = free_bits(head, kSlots);
+      if (free == 0) [[unlikely]]
+        return put_over(b, seen, head, fresh);
+      const auto slot = static_cast<unsigned>(__builtin_ctzll(free)) / 2;
+      P::step();
+      if (b.top.cas_head(head, with_slot(head, slot, kBusy))) {
+        head = with_slot(head, slot, kBusy);
+        return fill(b, seen, head, slot, fresh);
+      }
+      if (is_frozen(head) || !same_version(head, seen.head)) return Outcome::kKept;
+    }
+  }
+
+  static Outcome erase(Buckets& b, const Seen& seen) {
+    if (seen.at >= Seen::kOver)
+      return change_over(b, seen, seen.head, static_cast<uint64_t>(seen.at - Seen::kOver), nullptr, -1);
+    Word head = seen.head;
+    for (;;) {
+      P::step();
+      const Word desired = with_slot(head, static_cast<unsigned>(seen.at), kDeleted) + kOneVersion;
+      if (b.top.cas_head(head, desired)) {
+        if (seen.over != 0) [[unlikely]]
+          pull_in(b, desired, seen.over);
+        return Outcome::kDone;
+      }
+      if (is_frozen(head) || !same_version(head, seen.head)) return Outcome::kKept;
+    }
+  }
+
+  /// Gives a BUSY slot back.
+  static void give_back(Buckets& b, unsigned slot) {
+    Word head = b.top.load_head(std::memory_order_relaxed);
+    while (!is_frozen(head)) {
+      P::step();
+      if (b.top.cas_head(head, with_slot(head, slot, kDeleted))) return;
+    }
+  }
+
+ private:
+  /// The second half of a put: `slot` is ours.
+  static Outcome fill(Buckets& b, const Seen& seen, Word head, unsigned slot, const Word* fresh) {
+    // Release: see the last load in `search`.
+    for (unsigned w = 0; w < kWords; ++w) b.slot[slot][w].store(fresh[w], std::memory_order_release);
+    if (seen.at >= Seen::kOver) [[unlikely]] {
+      const Outcome o =
+          change_over(b, seen, head, static_cast<uint64_t>(seen.at - Seen::kOver), nullptr, static_cast<int>(slot));
+      if (o != Outcome::kDone) give_back(b, slot);
+      return o;
+    }
+    for (;;) {
+      Word desired = with_slot(head, slot, kUsed) + kOneVersion;
+      if (seen.at != Seen::kNone) desired = with_slot(desired, static_cast<unsigned>(seen.at), kDeleted);
+      P::step();
+      if (b.top.cas_head(head, desired)) return Outcome::kDone;
+      if (is_frozen(head)) return Outcome::kKept;
+      if (!same_version(head, seen.head)) {
+        give_back(b, slot);
+        return Outcome::kKept;
+      }
+    }
+  }
+
+  /// No slot is free: the new entry goes to the overflow block.
+  [[gnu::noinline]] static Outcome put_over(Buckets& b, const Seen& seen, Word head, const Word* fresh) {
+    const uint64_t skip = seen.at >= Seen::kOver ? static_cast<uint64_t>(seen.at - Seen::kOver) : kNoSkip;
+    return change_over(b, seen, head, skip, fresh, -1);
+  }
+
+  /// Commits another overflow block: without entry `skip`, with `add`. `slot` >= 0 becomes USED; a slot that was found
+  /// and is replaced by `add` DELETED.
+  [[gnu::noinline]] static Outcome change_over(Buckets& b, const Seen& seen, Word head, uint64_t skip, const Word* add,
+                                               int slot) {
+    bool ok = false;
+    const Word over = changed_over(seen.over, skip, add, &ok);
+    if (!ok) return Outcome::kNoMemory;
+    for (;;) {
+      Word desired = head + kOneVersion;
+      if (slot >= 0) desired = with_slot(desired, static_cast<unsigned>(slot), kUsed);
+      if (add != nullptr && seen.at >= 0 && seen.at < Seen::kOver)
+        desired = with_slot(desired, static_cast<unsigned>(seen.at), kDeleted);
+      P::step();
+      if (b.top.cas_both(head, seen.over, desired, over)) {
+        retire_over(seen.over);
+        return Outcome::kDone;
+      }
+      head = b.top.load_head(std::memory_order_acquire);
+      if (is_frozen(head) || !same_version(head, seen.head)) {
+        discard_over(over);
+        return Outcome::kKept;
+      }
+    }
+  }
+
+  /// A slot has become free, and there is an overflow block: its last entry moves in. As good as may be; where others
+  /// are busy here, it stays.
+  [[gnu::noinline]] static void pull_in(Buckets& b, Word head, Word over) {
+    const Word free = free_bits(head, kSlots);
+    if (free == 0) return;
+    const auto slot = static_cast<unsigned>(__builtin_ctzll(free)) / 2;
+    P::step();
+    Word expected = head;
+    if (!b.top.cas_head(expected, with_slot(head, slot, kBusy))) return;
+    Seen seen;
+    seen.head = head;
+    seen.over = over;
+    seen.at = Seen::kOver + static_cast<int>(over_count(over) - 1);
+    if (fill(b, seen, with_slot(head, slot, kBusy), slot, over_entry(over, over_count(over) - 1)) != Outcome::kDone)
+      return;
+  }
+};
+
+}  // namespace ashlar::hash_core
