@@ -158,6 +158,7 @@ constexpr Row kConf[] = {
 constexpr Row kDebug[] = {
     flag<&Options::inittrace>("inittrace", "one line per phase of initialisation, and the mode of the Ps"),
     flag<&Options::scavtrace>("scavtrace", "one line per purge cycle"),
+    flag<&Options::chantrace>("chantrace", "one line per channel made and closed"),
 };
 
 struct Variable {

@@ -28,6 +28,7 @@ struct Options {
   // ASHLAR_DEBUG
   bool inittrace = false;
   bool scavtrace = false;
+  bool chantrace = false;
 };
 
 extern Options options;

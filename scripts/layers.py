@@ -26,7 +26,8 @@ LAYERS = {
     "bench": CORE + ["hash", "chan"],
 }
 # Of a module's headers, the only ones for the modules that stand on it (tests under test/white see all).
-PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h"}}
+# options.h: the primitives have traces of their own in ASHLAR_DEBUG.
+PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h", "alloc/options.h"}}
 PUBLIC_BINDS = {"hash", "chan", "bench"}
 
 SHIPPED = CORE + ["hash", "chan"]
