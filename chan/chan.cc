@@ -114,6 +114,7 @@ ashlar_chan* make(size_t element_size, size_t alignment, size_t capacity, Move m
   }
   System::prepare();
   auto* c = new (block) ashlar_chan;
+  c->is_one_block = sizes.is_one_block;
   c->element_size = element_size;
   c->capacity = capacity;
   c->alignment = sizes.alignment;
@@ -256,8 +257,7 @@ void ashlar_chan_unref(ashlar_chan* chan) noexcept {
   if (chan == nullptr || chan->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   delist(*chan);
   drop_all(*chan);
-  const bool is_one_block = chan->buffer == reinterpret_cast<unsigned char*>(chan) + sizeof(SystemChannel);
-  if (!is_one_block) ashlar::deallocate(chan->buffer);
+  if (!chan->is_one_block) ashlar::deallocate(chan->buffer);
   ashlar::deallocate(chan);
 }
 

@@ -69,6 +69,7 @@ struct alignas(kLine) Channel {
   Flavour flavour = Flavour::kRing;
   uint8_t index_bits = 0;
   bool is_patient = false;  ///< capacity >= kPatientCapacity: a sender that waits may wait for half of the ring
+  bool is_one_block = true;  ///< the buffer lies behind the header, in the same block of memory
   size_t element_size = 0;
   size_t capacity = 0;
   unsigned char* buffer = nullptr;
