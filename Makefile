@@ -138,12 +138,13 @@ $(out_$(1))/libashlar.a: $$(call objs_$(1),$(embed_src) $(libc_src)) $$(patsubst
 endef
 
 # ---- test binaries: $(call test_rules,configuration) ----------------------------------------------------
+# Models run on relacy's own threads and memory model: for no sanitizer and no emulator.
 # Black-box tests see what a user links; white-box tests, and everything under a sanitizer, see the objects.
 define test_rules
 embed_$(1) := $$(call objs_$(1),$(embed_src))
 subject_$(1) := $(if $(filter asan ubsan tsan,$(1)),$$(embed_$(1)),$(out_$(1))/libashlar-core.a)
 gtest_$(1) := $(if $(filter aarch64,$(1)),$(out_$(1))/gtest/libgtest.a,-lgtest -lgtest_main)
-unit_$(1) := $(patsubst %.cc,$(out_$(1))/%,$(unit_src))
+unit_$(1) := $(patsubst %.cc,$(out_$(1))/%,$(filter-out $(if $(filter asan ubsan tsan aarch64,$(1)),%_model.cc),$(unit_src)))
 programs_$(1) := $(addprefix $(out_$(1))/,$(basename $(program_src)))
 linked_$(1) := $(foreach s,-dyn -static,$(addsuffix $(s),$(addprefix $(out_$(1))/,$(basename $(linked_src)))))
 

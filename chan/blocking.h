@@ -222,15 +222,10 @@ template <class Os, bool is_send>
   c.lock.unlock();
   uint64_t until = me.is_strict || wait.strict_at_ns > deadline_ns ? deadline_ns : wait.strict_at_ns;
   for (;;) {
-    // Acquire pairs with the claimer's release.
-    const uint32_t state = ticket.state.load(std::memory_order_acquire);
+    const uint32_t state = ticket.await(0, until) & kStateMask;
     if (state == kDone) return Parked::kDone;
     if (state == kWoken || state == kKicked) return Parked::kRetry;
-    if (state == kClaimed) {
-      Os::wait(ticket.state, kClaimed, kNever);  // the partner is moving the element
-      continue;
-    }
-    if (Os::wait(ticket.state, kParked, until)) continue;
+    if (state != kParked || until == kNever || Os::now_ns() < until) continue;
     lock_queues(c);
     if (!me.is_queued) {  // claimed in the meantime, and the state says so
       c.lock.unlock();
@@ -365,7 +360,7 @@ Status close(Channel<Os>& c) noexcept {
     while (Waiter<Os>* w = queue.head) {
       queue.unlink(*w);
       auto& state = w->ticket->state;
-      if (w->ticket->claim(kKicked, w->index)) Os::wake(state, 1);
+      if (w->ticket->claim(kKicked, w->index) == Ticket<Os>::Claim::kSleeping) Os::wake(state, 1);
     }
   }
   publish_queues(c);

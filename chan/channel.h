@@ -68,7 +68,7 @@ struct alignas(kLine) Channel {
   Half waits{0};
   Flavour flavour = Flavour::kRing;
   uint8_t index_bits = 0;
-  bool is_patient = false;  ///< capacity >= kPatientCapacity: a sender that waits may wait for half of the ring
+  bool is_patient = false;   ///< capacity >= kPatientCapacity: a sender that waits may wait for half of the ring
   bool is_one_block = true;  ///< the buffer lies behind the header, in the same block of memory
   size_t element_size = 0;
   size_t capacity = 0;
@@ -165,37 +165,38 @@ void publish_queues(Channel<Os>& c) noexcept {
   if ((have & ~want) != 0) c.waits.fetch_and(~(have & ~want), std::memory_order_seq_cst);
 }
 
-/// Takes the first waiter out of the queue that can still be claimed, and claims it. Under the lock. Null: there is
-/// none.
+/// A waiter that was claimed: after kClaimed it is there until finish(), else only the address of its futex word is
+/// left of it.
 template <class Os>
-Waiter<Os>* claim_first(Channel<Os>& c, Side side, TicketState to) noexcept {
+struct Claimed {
+  Waiter<Os>* waiter = nullptr;
+  typename Os::template Atomic<uint32_t>* asleep = nullptr;  ///< null: it is awake
+};
+
+/// Takes the first waiter out of the queue that can still be claimed, and claims it. Under the lock.
+template <class Os>
+Claimed<Os> claim_first(Channel<Os>& c, Side side, TicketState to) noexcept {
+  using Ticket = Ticket<Os>;
   WaitQueue<Os>& queue = c.queue(side);
   while (Waiter<Os>* w = queue.head) {
     queue.unlink(*w);
+    auto& state = w->ticket->state;
+    const typename Ticket::Claim claim = w->ticket->claim(to, w->index);
     // A select that was chosen elsewhere is passed over; it finds itself unlinked.
-    if (w->ticket->claim(to, w->index)) return w;
+    if (claim == Ticket::Claim::kLost) continue;
+    return {w, claim == Ticket::Claim::kSleeping ? &state : nullptr};
   }
-  return nullptr;
+  return {};
 }
 
 /// Wakes the longest-waiting thread of that side, if any waits.
 template <class Os>
 [[gnu::noinline]] void wake_one(Channel<Os>& c, Side side) noexcept {
   lock_queues(c);
-  // The ticket may be gone as soon as it is claimed: its address is taken before.
-  typename Os::template Atomic<uint32_t>* word = nullptr;
-  WaitQueue<Os>& queue = c.queue(side);
-  while (Waiter<Os>* w = queue.head) {
-    queue.unlink(*w);
-    auto& state = w->ticket->state;
-    if (w->ticket->claim(kWoken, w->index)) {
-      word = &state;
-      break;
-    }
-  }
+  const Claimed<Os> claimed = claim_first(c, side, kWoken);
   publish_queues(c);
   c.lock.unlock();
-  if (word != nullptr) Os::wake(*word, 1);
+  if (claimed.asleep != nullptr) Os::wake(*claimed.asleep, 1);
 }
 
 /// Waits until the slot at `position` (the next one of side `mine`) has another turn than `seen`: the thread that

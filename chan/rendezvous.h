@@ -55,7 +55,7 @@ template <class Os>
     c.lock.unlock();
     return Status::kClosed;
   }
-  Waiter<Os>* partner = claim_first(c, mine == Side::kSender ? Side::kReceiver : Side::kSender, kClaimed);
+  Waiter<Os>* const partner = claim_first(c, mine == Side::kSender ? Side::kReceiver : Side::kSender, kClaimed).waiter;
   publish_queues(c);
   c.lock.unlock();
   if (partner == nullptr) return Status::kNotReady;
@@ -68,9 +68,7 @@ template <class Os>
     }
   }
   auto& state = partner->ticket->state;
-  // Release pairs with the partner's acquire.
-  state.store(kDone | (partner->index << kIndexShift), std::memory_order_release);
-  Os::wake(state, 1);
+  if (partner->ticket->finish(partner->index)) Os::wake(state, 1);
   return Status::kOk;
 }
 

@@ -24,21 +24,6 @@ namespace ashlar::chan_core {
 inline constexpr uint32_t kVerifyPauses = 48;  // about 0.5 us, a third of what a wake-up costs its caller
 inline constexpr uint32_t kCredit = 32;        // operations
 
-/// One step of a spin; `spent` counts pauses, and a yield, which costs as much as these where nobody else wants the
-/// CPU. Where somebody does, it may be the one that is waited for.
-template <class Os>
-inline void spin_step(uint32_t& spent) noexcept {
-  constexpr uint32_t kPure = 48;
-  constexpr uint32_t kYield = 16;
-  if (spent >= kPure && (spent & (kYield - 1)) == 0) {
-    Os::yield();
-    spent += kYield;
-  } else {
-    Os::pause();
-    ++spent;
-  }
-}
-
 /// A contended compare-and-exchange: the winner gets some operations done before the loser asks for the line again.
 template <class Os>
 struct Backoff {

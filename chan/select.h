@@ -34,7 +34,13 @@ class Select {
  public:
   Select(const Case<Os>* cases, CaseState<Os>* states, uint32_t count, uint64_t seed) noexcept
       : cases_(cases), states_(states), count_(count), random_(seed | 1) {
-    for (uint32_t i = 0; i < count_; ++i) states_[i].order = states_[i].by_lock = i;
+    for (uint32_t i = 0; i < count_; ++i) {
+      states_[i].order = states_[i].by_lock = i;
+      Channel<Os>* c = cases_[i].channel;
+      if (c == nullptr) continue;
+      if (hints_ == nullptr) hints_ = &c->hints(cases_[i].side);
+      meets_ |= c->flavour == Flavour::kRendezvous;
+    }
   }
 
   /// The random state, to be carried on to the next select of the thread.
@@ -171,12 +177,10 @@ class Select {
   }
 
   bool spin() noexcept {
-    Hints<Os>* hints = nullptr;
-    for (uint32_t i = 0; i < count_ && hints == nullptr; ++i) {
-      if (cases_[i].channel != nullptr) hints = &cases_[i].channel->hints(cases_[i].side);
-    }
-    if (hints == nullptr) return false;
-    const uint32_t budget = spin_budget(*hints);
+    if (hints_ == nullptr) return false;
+    constexpr uint32_t kShort = 48;
+    uint32_t budget = spin_budget(*hints_);
+    if (meets_ && budget > kShort) budget = kShort;
     uint32_t spent = 0;
     bool has_paid = false;
     while (spent < budget && !has_paid) {
@@ -184,7 +188,7 @@ class Select {
       for (uint32_t i = 0; i < count_ && !has_paid; ++i)
         has_paid = cases_[i].channel != nullptr && looks_ready(cases_[i]);
     }
-    if (budget != 0) learn(*hints, spent, has_paid);
+    if (budget != 0 && !meets_) learn(*hints_, spent, has_paid);
     return has_paid;
   }
 
@@ -236,21 +240,25 @@ class Select {
   }
 
   Outcome sleep(uint32_t& chosen, uint64_t deadline_ns) noexcept {
+    // Partners of capacity 0 find us in the queues only, so there it pays to look on for a while from there.
+    const bool has_met = hints_ != nullptr && meets_;
+    const uint32_t budget = has_met ? spin_budget(*hints_) : 0;
+    bool is_first = true;
     for (;;) {
-      // Acquire pairs with the claimer's release.
-      const uint32_t word = ticket_.state.load(std::memory_order_acquire);
+      const uint32_t word = ticket_.await(is_first ? budget : 0, deadline_ns);
+      if (is_first && budget != 0) learn(*hints_, budget / 4, (word & kStateMask) != kParked);
+      is_first = false;
       chosen = word >> kIndexShift;
       switch (word & kStateMask) {
         case kParked:
           // A claim of our own keeps everybody else's from succeeding while we leave.
-          if (!Os::wait(ticket_.state, word, deadline_ns) && ticket_.claim(kQuit, 0)) {
-            leave();
-            return Outcome::kTimeout;
-          }
-          continue;
+          if (deadline_ns == kNever || Os::now_ns() < deadline_ns ||
+              ticket_.claim(kQuit, 0) == Ticket<Os>::Claim::kLost)
+            continue;
+          leave();
+          return Outcome::kTimeout;
         case kClaimed:
-          Os::wait(ticket_.state, word, kNever);  // the partner is moving the element
-          continue;
+          continue;  // the partner is moving the element
         case kDone:
           leave();
           return Outcome::kDone;
@@ -273,6 +281,8 @@ class Select {
   CaseState<Os>* states_;
   uint32_t count_;
   uint64_t random_;
+  Hints<Os>* hints_ = nullptr;  ///< of the first case: what spinning has paid
+  bool meets_ = false;          ///< some channel has capacity 0
   Ticket<Os> ticket_;
 };
 

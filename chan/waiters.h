@@ -5,7 +5,8 @@
 // Owns: Ticket (a thread that waits), Waiter (its place in the queue of one channel; a select has several), WaitQueue,
 // WaitLock. All three lie on the stack of the waiting thread or in the channel; nothing is allocated.
 //
-// A ticket's state, in the low byte (above it: the index of the case that was chosen):
+// A ticket's state, in the low bits (above them: the index of the case that was chosen). kAsleep beside any of them:
+// the owner sleeps, or is about to, and must be woken; without it, it is looking and will see.
 //
 //     kParked --claim--> kWoken       look again: the channel may have become ready (ring)
 //             --claim--> kClaimed --> kDone     a partner moves the element; then it is done (capacity 0)
@@ -24,10 +25,26 @@ namespace ashlar::chan_core {
 
 enum TicketState : uint32_t { kParked, kClaimed, kWoken, kDone, kKicked, kQuit };
 
-inline constexpr uint32_t kStateMask = 0xff;
-inline constexpr unsigned kIndexShift = 8;
+inline constexpr uint32_t kStateMask = 7;
+inline constexpr uint32_t kAsleep = 8;
+inline constexpr unsigned kIndexShift = 4;
 
 enum class Waits : uint8_t { kSend, kRecv, kSelect };
+
+/// One step of a spin; `spent` counts pauses, and a yield, which costs as much as these where nobody else wants the
+/// CPU. Where somebody does, it may be the one that is waited for.
+template <class Os>
+inline void spin_step(uint32_t& spent) noexcept {
+  constexpr uint32_t kPure = 48;
+  constexpr uint32_t kYield = 16;
+  if (spent >= kPure && (spent & (kYield - 1)) == 0) {
+    Os::yield();
+    spent += kYield;
+  } else {
+    Os::pause();
+    ++spent;
+  }
+}
 
 template <class Os>
 struct Ticket {
@@ -37,12 +54,50 @@ struct Ticket {
   uint64_t since_ns = 0;
   const void* caller = nullptr;
 
-  /// One of the three claims; false where another came first. Release: what the claimer wrote is seen by the owner,
+  enum class Claim : uint8_t { kLost, kAwake, kSleeping };
+
+  /// One of the three claims; kLost where another came first. Release: what the claimer wrote is seen by the owner,
   /// which acquires; acquire: the claimer sees what the owner wrote before it parked.
-  bool claim(TicketState to, uint32_t index) noexcept {
-    uint32_t expected = kParked;
-    return state.compare_exchange_strong(expected, to | (index << kIndexShift), std::memory_order_acq_rel,
-                                         std::memory_order_relaxed);
+  Claim claim(TicketState to, uint32_t index) noexcept {
+    uint32_t seen = state.load(std::memory_order_relaxed);
+    while ((seen & ~kAsleep) == kParked) {
+      if (state.compare_exchange_weak(seen, to | (seen & kAsleep) | (index << kIndexShift), std::memory_order_acq_rel,
+                                      std::memory_order_relaxed))
+        return (seen & kAsleep) != 0 ? Claim::kSleeping : Claim::kAwake;
+    }
+    return Claim::kLost;
+  }
+
+  /// The partner's last word after kClaimed; true where the owner must be woken. The ticket may be gone then. Release
+  /// as above.
+  bool finish(uint32_t index) noexcept {
+    return (state.exchange(kDone | (index << kIndexShift), std::memory_order_acq_rel) & kAsleep) != 0;
+  }
+
+  /// The owner waits for a claim, or for the partner to finish, until the deadline: looks for `pauses`, then sleeps.
+  /// The state as it is then, without kAsleep; still kParked only if the deadline passed (or for no reason).
+  uint32_t await(uint32_t pauses, uint64_t deadline_ns) noexcept {
+    // Acquire pairs with the claimer's release.
+    uint32_t seen = state.load(std::memory_order_acquire);
+    for (uint32_t spent = 0; is_open(seen) && spent < pauses;) {
+      spin_step<Os>(spent);
+      seen = state.load(std::memory_order_acquire);
+    }
+    if (is_open(seen) && (seen & kAsleep) == 0) seen = state.fetch_or(kAsleep, std::memory_order_acq_rel) | kAsleep;
+    const bool was_parked = (seen & kStateMask) == kParked;
+    while (is_open(seen)) {
+      // A partner that moves the element is not kept to the deadline.
+      const bool is_moving = (seen & kStateMask) == kClaimed;
+      if (!Os::wait(state, seen, is_moving ? kNever : deadline_ns)) break;
+      seen = state.load(std::memory_order_acquire);
+      if (was_parked && (seen & kStateMask) == kParked) break;
+    }
+    return seen & ~kAsleep;
+  }
+
+ private:
+  static bool is_open(uint32_t word) noexcept {
+    return (word & kStateMask) == kParked || (word & kStateMask) == kClaimed;
   }
 };
 

@@ -11,7 +11,7 @@ namespace {
 TEST(ChanMake, newchan_size_out_of_range) {
   struct {
     size_t element, capacity;
-  } const bad[] = {{8, SIZE_MAX}, {8, SIZE_MAX / 8}, {SIZE_MAX, 1}, {size_t{1} << 40, size_t{1} << 40},
+  } const bad[] = {{8, SIZE_MAX}, {8, SIZE_MAX / 8},    {SIZE_MAX, 1}, {size_t{1} << 40, size_t{1} << 40},
                    {1, SIZE_MAX}, {0, size_t{1} << 62}, {0, SIZE_MAX}, {SIZE_MAX, 0}};
   for (const auto& b : bad) {
     errno = 0;
@@ -328,7 +328,8 @@ TEST(ChanBatch, waits_for_the_first_and_meets_at_capacity_0) {
       for (uint64_t i = 0; i < kCount; ++i) in[i] = i;
       size_t done = 0;
       for (size_t at = 0; at < kCount; at += done) {
-        ASSERT_EQ(ashlar_chan_send_n(c, in + at, kCount - at < 7 ? kCount - at : 7, &done, ASHLAR_CHAN_NEVER), ASHLAR_CHAN_OK);
+        ASSERT_EQ(ashlar_chan_send_n(c, in + at, kCount - at < 7 ? kCount - at : 7, &done, ASHLAR_CHAN_NEVER),
+                  ASHLAR_CHAN_OK);
         ASSERT_GT(done, 0u);
       }
       c.close();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// chan_go_test.cc - what users of Go's channels rely on: the behaviours that Go's chan_test.go and test/chan, and crossbeam's tests, check,
-// in our own words. Threads stand for goroutines, so there are fewer of them.
+// chan_go_test.cc - what users of Go's channels rely on: the behaviours that Go's chan_test.go and test/chan, and
+// crossbeam's tests, check, in our own words. Threads stand for goroutines, so there are fewer of them.
 #include <math.h>
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 namespace ashlar_test {
 namespace {
 
-// A receive that does not wait must not say "not ready" once something was sent, and a close must not be overtaken by it:
-// who sees the second thing sees the first.
+// A receive that does not wait must not say "not ready" once something was sent, and a close must not be overtaken by
+// it: who sees the second thing sees the first.
 TEST(GoChan, try_never_says_not_ready_beside_a_close) {
   const Watchdog watchdog(kChanWatchdogSeconds);
   for (size_t i = 0; i < rounds(2000); ++i) {
@@ -46,7 +46,8 @@ TEST(GoChan, try_select_never_misses_what_moves_between_channels) {
     });
     uint64_t v = 0;
     const ashlar_chan_case cases[] = {{a, &v, ASHLAR_CHAN_RECV}, {b, &v, ASHLAR_CHAN_RECV}};
-    // In either order of looking: if a is empty by then, b was filled before. Our look at b first can come too early, so look again.
+    // In either order of looking: if a is empty by then, b was filled before. Our look at b first can come too early,
+    // so look again.
     const bool got = ashlar_chan_try_select(cases, 2, nullptr) == ASHLAR_CHAN_OK ||
                      ashlar_chan_try_select(cases, 2, nullptr) == ASHLAR_CHAN_OK;
     mover.join();
@@ -68,9 +69,10 @@ TEST(GoChan, self_select) {
           uint64_t in = 9;
           const ashlar_chan_case cases[] = {{c, &out, ASHLAR_CHAN_SEND}, {c, &in, ASHLAR_CHAN_RECV}};
           size_t chosen = 9;
-          ASSERT_EQ(ashlar_chan_select_until(cases, 2, &chosen, in_ms(capacity == 0 ? 200 : 60'000)) == ASHLAR_CHAN_OK ||
-                        capacity == 0,
-                    true);
+          ASSERT_EQ(
+              ashlar_chan_select_until(cases, 2, &chosen, in_ms(capacity == 0 ? 200 : 60'000)) == ASHLAR_CHAN_OK ||
+                  capacity == 0,
+              true);
           if (chosen == 1 && in == self) ++from_self;
           if (chosen == 9) return;  // the other one is done
         }
@@ -173,8 +175,9 @@ TEST(GoChan, duplicate_channel) {
   EXPECT_GT(counts[0], 0);
 }
 
-// Many selects wait for one channel that nobody serves, and lose on another: leaving the crowded queue costs no walk through it. With
-// n waiters there, n losers leave; the time a loser must not grow with n (a walk would make it 16 times as much).
+// Many selects wait for one channel that nobody serves, and lose on another: leaving the crowded queue costs no walk
+// through it. With n waiters there, n losers leave; the time a loser must not grow with n (a walk would make it 16
+// times as much).
 TEST(GoChan, losers_leave_in_constant_time) {
   const Watchdog watchdog(kChanWatchdogSeconds);
   const auto ns_a_loser = [](size_t crowd) {

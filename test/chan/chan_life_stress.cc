@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // TIMEOUT: 600
 //
-// chan_life_stress.cc - channels in real processes: 10^8 operations, 64 threads on few CPUs, one CPU, fork, threads that end, real-time
-// priorities. A lost wake-up hangs, and the watchdog ends the process.
+// chan_life_stress.cc - channels in real processes: 10^8 operations, 64 threads on few CPUs, one CPU, fork, threads
+// that end, real-time priorities. A lost wake-up hangs, and the watchdog ends the process.
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -169,7 +169,8 @@ TEST(ChanFork, while_others_wait) {
   }
 }
 
-// fork from a process whose threads are busy with the channel, again and again: the child's own channels work, and the parent loses nothing.
+// fork from a process whose threads are busy with the channel, again and again: the child's own channels work, and the
+// parent loses nothing.
 TEST(ChanFork, under_load) {
   const Watchdog watchdog(kChanWatchdogSeconds);
   Words c(2);

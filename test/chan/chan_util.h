@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// chan_util.h - what the tests of channels share: a C channel of words that frees itself, threads, waiting for somebody to park.
+// chan_util.h - what the tests of channels share: a C channel of words that frees itself, threads, waiting for somebody
+// to park.
 //
-// Owns: Words (a channel of uint64_t by the C interface), parked() (how many threads the dump lists for a channel), until().
+// Owns: Words (a channel of uint64_t by the C interface), parked() (how many threads the dump lists for a channel),
+// until().
 #pragma once
 
 #include <fcntl.h>
@@ -44,7 +46,9 @@ class Words {
   ashlar_chan* c_;
 };
 
-inline uint64_t in_ms(uint64_t ms) { return ashlar_chan_now() + ms * kMs; }
+inline uint64_t in_ms(uint64_t ms) {
+  return ashlar_chan_now() + ms * kMs;
+}
 
 inline std::string dump() {
   int ends[2];
