@@ -87,7 +87,7 @@ $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter test-programs,$(goals)),programs) \
+  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench-chan,$(goals)),chan) $(if $(filter test-programs,$(goals)),programs) \
   $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:
@@ -258,7 +258,7 @@ ab: all bench-programs
 	@BUILD='$(abspath $(BUILD))' bench/ab $(AB)
 
 ## bench-programs: the programs of bench/, without Ashlar, in build/bench/
-include $(wildcard bench/bench.mk)
+include $(wildcard bench/bench.mk bench/*/bench.mk)
 $(BENCH_PROGRAMS): | deps
 
 $(BUILD)/tools/%: sizeclass/%.cc $(BUILD)/obj/release/flags
@@ -272,7 +272,7 @@ lint: | deps
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
-public_headers := $(wildcard alloc/ashlar.h hash/hash.h chan/chan.h)
+public_headers := $(wildcard alloc/ashlar.h hash/hash.h chan/chan.h chan/chan.hpp)
 lib_dir = $(DESTDIR)$(PREFIX)/lib
 include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 
@@ -282,6 +282,7 @@ install: all
 	install -m 755 $(BUILD)/libashlar.so $(hardened_library) '$(lib_dir)'
 	install -m 644 $(BUILD)/libashlar.a $(BUILD)/libashlar-core.a '$(lib_dir)'
 	install -m 644 $(public_headers) '$(include_dir)'
+	sed -i 's|#include "chan/chan.h"|#include <ashlar/chan.h>|' '$(include_dir)/chan.hpp'
 	@version=$$(awk '$$2 == "ASHLAR_VERSION" { printf "%d.%d.%d", $$3 / 10000, $$3 / 100 % 100, $$3 % 100 }' alloc/ashlar.h) && \
 	  sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$version|" scripts/ashlar.pc.in >$(BUILD)/ashlar.pc
 	install -m 644 $(BUILD)/ashlar.pc '$(lib_dir)/pkgconfig'
