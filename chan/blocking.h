@@ -72,6 +72,7 @@ void learn(Hints<Os>& hints, uint32_t spent, bool has_paid) noexcept {
   constexpr uint32_t kFloor = 16;
   const uint32_t limit = hints.spins.load(std::memory_order_relaxed);
   // Upwards at once, since a sleep costs both sides; downwards by a quarter.
+  if (spent >= Spinner<Os>::kLostSlice) has_paid = false;
   const uint32_t next = !has_paid ? limit - (limit - kFloor) / 4 : limit < 2 * spent + 100 ? 2 * spent + 100 : limit;
   if (next != limit && limit >= kFloor) hints.spins.store(next, std::memory_order_relaxed);
 }
@@ -90,7 +91,7 @@ struct Poll {
 /// is being written; so, where that has paid lately, it first waits for a slot two lines ahead, for some hundred ns at
 /// most.
 template <class Os>
-bool spin_ring_recv(Channel<Os>& c, uint32_t budget, uint32_t& spent) noexcept {
+bool spin_ring_recv(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexcept {
   Hints<Os>& hints = c.recv_hints;
   const uint64_t position = c.recv.load(std::memory_order_relaxed);
   const Poll<Os> first(c, position, 1);
@@ -98,15 +99,15 @@ bool spin_ring_recv(Channel<Os>& c, uint32_t budget, uint32_t& spent) noexcept {
   if (c.capacity >= kLeadCapacity && budget > kLeadPauses &&
       (stream > 0 || (hints.rounds.load(std::memory_order_relaxed) & 31) == 0)) {
     const Poll<Os> ahead(c, c.advance(position, kLead), 1);
-    for (; spent < kLeadPauses && !ahead(); ++spent) Os::pause();
+    for (uint32_t i = 0; i < kLeadPauses && !ahead(); ++i) spinner.step();
     const uint64_t sent = c.send.load(std::memory_order_relaxed) & ~kClosedBit;
     const bool is_stream = sent != position && c.distance(position, sent) >= 4;
     const uint32_t next = is_stream ? (stream < 8 ? stream + 1 : 8) : stream / 2;
     if (next != stream) hints.stream.store(next, std::memory_order_relaxed);
     if (sent != position) return true;
   }
-  while (spent < budget) {
-    spin_step<Os>(spent);
+  while (spinner.spent() < budget) {
+    spinner.step();
     if (first()) return true;
   }
   return false;
@@ -114,11 +115,11 @@ bool spin_ring_recv(Channel<Os>& c, uint32_t budget, uint32_t& spent) noexcept {
 
 /// Spins until the ring may have room; a patient sender until half of it is free, so that it gets some lines ahead.
 template <class Os>
-bool spin_ring_send(Channel<Os>& c, uint32_t budget, uint32_t& spent) noexcept {
+bool spin_ring_send(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexcept {
   const uint64_t position = c.send.load(std::memory_order_relaxed);
   const Poll<Os> poll(c, c.is_patient ? c.advance(position & ~kClosedBit, c.half_turn - 1) : position & ~kClosedBit, 0);
-  while (spent < budget) {
-    spin_step<Os>(spent);
+  while (spinner.spent() < budget) {
+    spinner.step();
     if (poll()) return true;
   }
   return c.is_patient && Poll<Os>(c, position & ~kClosedBit, 0)();
@@ -129,27 +130,32 @@ bool spin(Channel<Os>& c) noexcept {
   Hints<Os>& hints = is_send ? c.send_hints : c.recv_hints;
   const uint32_t budget = spin_budget(hints);
   if (budget == 0) return false;
-  uint32_t spent = 0;
+  Spinner<Os> spinner(hints);
   bool has_paid = false;
   if (c.flavour == Flavour::kRing) {
-    has_paid = is_send ? spin_ring_send(c, budget, spent) : spin_ring_recv(c, budget, spent);
+    has_paid = is_send ? spin_ring_send(c, budget, spinner) : spin_ring_recv(c, budget, spinner);
   } else {
     if (c.flavour == Flavour::kRendezvous) {
-      for (; spent < kCellGap; ++spent) Os::pause();
+      for (uint32_t i = 0; i < kCellGap; ++i) spinner.step();
     }
-    for (uint32_t looks = 0; spent < budget && !has_paid; ++looks) {
-      spin_step<Os>(spent);
+    for (uint32_t looks = 0; spinner.spent() < budget && !has_paid; ++looks) {
+      spinner.step();
       if (c.flavour == Flavour::kRendezvous) {
         // Receivers of capacity 0 spin in the cell.
         const uint64_t cell = c.send.load(std::memory_order_relaxed);
         has_paid =
             cell == kPosted || (cell & kClosedBit) != 0 || (c.waits.load(std::memory_order_relaxed) & kRecvWaits) != 0;
-      } else if ((looks & 3) == 3) {
-        has_paid = is_ready(c, is_send ? Side::kSender : Side::kReceiver);
+      } else if ((looks & 7) == 7) {
+        // Both indexes are the other side's business, too: looked at seldom, and a patient sender waits for half.
+        const uint64_t received = c.recv.load(std::memory_order_relaxed);
+        const uint64_t word = c.send.load(std::memory_order_relaxed);
+        const uint64_t there = (word & ~kClosedBit) - received;
+        const uint64_t bound = c.is_patient ? c.half_turn + 1 : c.capacity;
+        has_paid = (word & kClosedBit) != 0 || (is_send ? there < bound : there != 0);
       }
     }
   }
-  learn(hints, spent, has_paid);
+  learn(hints, spinner.spent(), has_paid);
   return has_paid;
 }
 
@@ -251,23 +257,21 @@ template <class Os, bool is_send>
   }
 }
 
-/// A receiver of capacity 0 that is awake: first whoever is queued (unless that one is lazy, and somebody who is awake
-/// came first lately), then the cell.
+/// A receiver of capacity 0 that is awake: first whoever is queued (those that are lazy only if nobody who is awake
+/// comes within a third of what waking one costs), then the cell.
 template <class Os>
 Status meet(Channel<Os>& c, void* element) noexcept {
   Hints<Os>& hints = c.recv_hints;
   const uint32_t budget = fits_cell(c) ? spin_budget(hints) : 0;
   const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-  const uint32_t credit = hints.credit.load(std::memory_order_relaxed);
-  const bool may_wait = (waits & kSendWaits) != 0 && (waits & kSendStrict) == 0 && budget != 0 &&
-                        (credit > 0 || (hints.rounds.load(std::memory_order_relaxed) & 15) == 0);
-  if ((waits & kSendWaits) != 0 && !may_wait) return match_queued(c, Side::kReceiver, element);
-  if (budget == 0) return Status::kNotReady;
+  const bool is_lazy = (waits & (kSendWaits | kSendStrict)) == kSendWaits;
+  if (budget == 0 || (waits & kSendStrict) != 0)
+    return (waits & kSendWaits) != 0 ? match_queued(c, Side::kReceiver, element) : Status::kNotReady;
   uint32_t spent = 0;
-  const uint32_t pauses = may_wait && budget > kVerifyPauses ? kVerifyPauses : budget;
-  const Status status = post_in_cell(c, element, pauses, may_wait, spent);
-  if (may_wait) hints.credit.store(status == Status::kOk ? 4 : credit > 0 ? credit - 1 : 0, std::memory_order_relaxed);
-  if (!may_wait && spent != 0) learn(hints, spent, status == Status::kOk);
+  const uint32_t pauses = is_lazy && budget > kVerifyPauses ? kVerifyPauses : budget;
+  const Status status = post_in_cell(c, element, pauses, is_lazy, spent);
+  if (status == Status::kNotReady && is_lazy) return match_queued(c, Side::kReceiver, element);
+  if (!is_lazy && spent != 0) learn(hints, spent, status == Status::kOk);
   return status;
 }
 
@@ -377,7 +381,7 @@ size_t length(const Channel<Os>& c) noexcept {
     const uint64_t received = c.recv.load(std::memory_order_seq_cst);
     if (c.send.load(std::memory_order_seq_cst) != sent) continue;
     const uint64_t position = sent & ~kClosedBit;
-    return static_cast<size_t>(c.flavour == Flavour::kZero ? position - received : c.distance(received, position));
+    return static_cast<size_t>(c.distance(received, position));
   }
 }
 

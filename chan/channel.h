@@ -56,7 +56,51 @@ struct Hints {
   Half spins{0};   ///< pauses that have paid lately
   Half rounds{0};  ///< waits so far, to look again now and then at what did not pay
   Half stream{0};  ///< waits after which several elements were there (0..8)
+  Half calm{0};    ///< waits for which there is no yield, since one has cost a time slice
   Half credit{0};  ///< operations that need not look whether a lazy waiter is needed
+};
+
+/// A wait that spins: counts pauses, and yields, each as so many pauses as it costs where nobody else wants the CPU.
+/// Where somebody does, it may be the one that is waited for. If it is a thread that computes, a yield gives it a whole
+/// time slice (3 ms): whoever sleeps is served better by the scheduler, so there is no further yield then for a long
+/// time.
+template <class Os>
+class Spinner {
+ public:
+  static constexpr uint32_t kLostSlice = 1U << 30;
+
+  explicit Spinner(Hints<Os>& hints) noexcept : hints_(hints) {}
+
+  uint32_t spent() const noexcept { return spent_; }
+
+  void step() noexcept {
+    constexpr uint32_t kPure = 48;
+    constexpr uint32_t kYield = 16;
+    constexpr uint64_t kSliceNs = 200'000;
+    constexpr uint32_t kCalm = 2000;
+    if (spent_ < kPure || (spent_ & (kYield - 1)) != 0) {
+      Os::pause();
+      ++spent_;
+      return;
+    }
+    const uint32_t calm = hints_.calm.load(std::memory_order_relaxed);
+    if (calm > 0) {
+      if (spent_ == kPure) hints_.calm.store(calm - 1, std::memory_order_relaxed);
+      Os::pause();
+      ++spent_;
+      return;
+    }
+    const uint64_t before = Os::now_ns();
+    Os::yield();
+    spent_ += kYield;
+    if (Os::now_ns() - before < kSliceNs) return;
+    hints_.calm.store(kCalm, std::memory_order_relaxed);
+    spent_ += kLostSlice;  // this wait has been long enough
+  }
+
+ private:
+  Hints<Os>& hints_;
+  uint32_t spent_ = 0;
 };
 
 template <class Os>
@@ -116,6 +160,7 @@ struct alignas(kLine) Channel {
     return index < capacity ? position + n : position + n - capacity + one_lap();
   }
   uint64_t distance(uint64_t from, uint64_t to) const noexcept {
+    if (flavour == Flavour::kZero) return to - from;  // positions without laps
     return ((to >> index_bits) - (from >> index_bits)) * capacity + index_of(to) - index_of(from);
   }
   unsigned char* slot(uint64_t index) const noexcept { return buffer + index * element_size; }

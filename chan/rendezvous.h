@@ -72,25 +72,16 @@ template <class Os>
   return Status::kOk;
 }
 
-/// All receivers that are queued are lazy: if one that is awake came to the cell lately, it may come again before a
-/// sleeping one would be awake. The cell as seen last.
+/// All receivers that are queued are lazy: one that is awake may come to the cell before one of those would be awake,
+/// so we look on for a third of what waking costs. The cell as seen last.
 template <class Os>
 [[gnu::noinline]] uint64_t wait_for_post(Channel<Os>& c) noexcept {
-  constexpr uint32_t kTrust = 8;
-  const uint32_t credit = c.send_hints.credit.load(std::memory_order_relaxed);
+  const uint32_t pauses = Os::max_spins() < kVerifyPauses ? Os::max_spins() : kVerifyPauses;
   uint64_t cell = c.send.load(std::memory_order_relaxed);
-  if (credit == 0 || Os::max_spins() == 0) {
-    // Now and then it is tried again.
-    const uint32_t round = c.send_hints.rounds.load(std::memory_order_relaxed);
-    c.send_hints.rounds.store(round + 1, std::memory_order_relaxed);
-    if ((round & 15) == 0) c.send_hints.credit.store(1, std::memory_order_relaxed);
-    return cell;
-  }
-  for (uint32_t i = 0; i < kVerifyPauses && cell != kPosted && (cell & kClosedBit) == 0; ++i) {
+  for (uint32_t i = 0; i < pauses && cell != kPosted && (cell & kClosedBit) == 0; ++i) {
     Os::pause();
     cell = c.send.load(std::memory_order_relaxed);
   }
-  c.send_hints.credit.store(cell == kPosted ? kTrust : credit - 1, std::memory_order_relaxed);
   return cell;
 }
 
@@ -152,14 +143,15 @@ Status post_in_cell(Channel<Os>& c, void* element, uint32_t pauses, bool may_wai
   // between).
   if (!c.send.compare_exchange_strong(cell, kPosted, std::memory_order_seq_cst, std::memory_order_relaxed))
     return (cell & kClosedBit) != 0 ? Status::kClosed : Status::kNotReady;
-  for (spent = 0; spent < kCellGap && spent < pauses; ++spent) Os::pause();
-  while (spent < pauses) {
+  Spinner<Os> spinner(c.recv_hints);
+  for (uint32_t i = 0; i < kCellGap && i < pauses; ++i) spinner.step();
+  for (; spinner.spent() < pauses; spinner.step()) {
     const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
     if ((waits & kSendStrict) != 0 || (!may_wait && (waits & kSendWaits) != 0)) break;
     cell = c.send.load(std::memory_order_acquire);
     if (cell != kPosted) break;
-    spin_step<Os>(spent);
   }
+  spent = spinner.spent();
   for (;;) {
     cell = c.send.load(std::memory_order_acquire);
     if ((cell & kCellMask) != kPosted) {

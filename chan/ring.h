@@ -66,7 +66,8 @@ template <class Os>
   if ((waits & kSendStrict) == 0) {
     if (c.is_patient) {
       // Lazy senders sleep on until the ring has drained to half; looked at every quarter, since the look costs a line.
-      if (n == 1 && (c.index_of(position) & c.quarter_mask) != 0) return;
+      const uint64_t index = c.flavour == Flavour::kZero ? position : c.index_of(position);
+      if (n == 1 && (index & c.quarter_mask) != 0) return;
       const uint64_t sent = c.send.load(std::memory_order_relaxed) & ~kClosedBit;  // how full, roughly
       if (c.distance(position, sent) > c.half_turn + 1) return;
       n = 1;
@@ -81,6 +82,20 @@ template <class Os>
     }
   }
   for (; n > 0 && (c.waits.load(std::memory_order_seq_cst) & kSendWaits) != 0; --n) wake_one(c, Side::kSender);
+}
+
+/// Fresh memory: a receiver that looks at the turns before their sender does maps the kernel's page of zeros, and the
+/// sender's write then copies that page and interrupts the receiver's CPU. So a sender writes to the page ahead, once
+/// it comes near.
+template <class Os>
+inline void touch_ahead(Channel<Os>& c, uint64_t index) noexcept {
+  constexpr uintptr_t kPage = 4096;
+  constexpr uint64_t kAhead = 64;  // turns; receivers look kLead ahead
+  const uintptr_t at = reinterpret_cast<uintptr_t>(&c.turns[index]) & (kPage - 1);
+  if (at != kPage - kAhead * sizeof(uint32_t)) [[likely]]
+    return;
+  // Relaxed: changes nothing.
+  if (index + kAhead < c.capacity) c.turns[index + kAhead].fetch_or(0, std::memory_order_relaxed);
 }
 
 /// kOk, kClosed, kNotReady (full), or kTimeout (a slot that another thread is in the middle of did not become free in
@@ -107,6 +122,7 @@ inline Status ring_send(Channel<Os>& c, void* element, uint64_t deadline_ns) noe
         continue;
       }
       c.move(c.slot(index), element);
+      touch_ahead(c, index);
       // Release pairs with the receiver's acquire of the turn.
       turn.store(turn_now + 1, std::memory_order_release);
       Os::light_barrier();  // against wait_for_slot's heavy one

@@ -69,6 +69,8 @@ class Select {
   Status run(uint32_t& chosen, uint64_t deadline_ns, const void* caller) noexcept {
     Status status = attempt(chosen);
     if (status != Status::kNotReady) return status;
+    // From the random order of pass (1): of two cases with the same channel either may be queued first.
+    for (uint32_t i = 0; i < count_; ++i) states_[i].by_lock = states_[i].order;
     sort_by_lock();
     ticket_.what = Waits::kSelect;
     ticket_.caller = caller;
@@ -181,14 +183,14 @@ class Select {
     constexpr uint32_t kShort = 48;
     uint32_t budget = spin_budget(*hints_);
     if (meets_ && budget > kShort) budget = kShort;
-    uint32_t spent = 0;
+    Spinner<Os> spinner(*hints_);
     bool has_paid = false;
-    while (spent < budget && !has_paid) {
-      spin_step<Os>(spent);
+    while (spinner.spent() < budget && !has_paid) {
+      spinner.step();
       for (uint32_t i = 0; i < count_ && !has_paid; ++i)
         has_paid = cases_[i].channel != nullptr && looks_ready(cases_[i]);
     }
-    if (budget != 0 && !meets_) learn(*hints_, spent, has_paid);
+    if (budget != 0 && !meets_) learn(*hints_, spinner.spent(), has_paid);
     return has_paid;
   }
 

@@ -31,21 +31,6 @@ inline constexpr unsigned kIndexShift = 4;
 
 enum class Waits : uint8_t { kSend, kRecv, kSelect };
 
-/// One step of a spin; `spent` counts pauses, and a yield, which costs as much as these where nobody else wants the
-/// CPU. Where somebody does, it may be the one that is waited for.
-template <class Os>
-inline void spin_step(uint32_t& spent) noexcept {
-  constexpr uint32_t kPure = 48;
-  constexpr uint32_t kYield = 16;
-  if (spent >= kPure && (spent & (kYield - 1)) == 0) {
-    Os::yield();
-    spent += kYield;
-  } else {
-    Os::pause();
-    ++spent;
-  }
-}
-
 template <class Os>
 struct Ticket {
   typename Os::template Atomic<uint32_t> state{kParked};
@@ -79,8 +64,8 @@ struct Ticket {
   uint32_t await(uint32_t pauses, uint64_t deadline_ns) noexcept {
     // Acquire pairs with the claimer's release.
     uint32_t seen = state.load(std::memory_order_acquire);
-    for (uint32_t spent = 0; is_open(seen) && spent < pauses;) {
-      spin_step<Os>(spent);
+    for (uint32_t spent = 0; is_open(seen) && spent < pauses; ++spent) {
+      Os::pause();
       seen = state.load(std::memory_order_acquire);
     }
     if (is_open(seen) && (seen & kAsleep) == 0) seen = state.fetch_or(kAsleep, std::memory_order_acq_rel) | kAsleep;

@@ -236,7 +236,9 @@ void preempted_sums(size_t capacity, size_t element_size, size_t senders, size_t
         }
         sent += element_size == 0 ? 1 : i;
       }
-      if (--senders_left == 0) ASSERT_EQ(ashlar::chan_core::close<PreemptOs>(c.c), Status::kOk);
+      if (--senders_left == 0) {
+        ASSERT_EQ(ashlar::chan_core::close<PreemptOs>(c.c), Status::kOk);
+      }
     } else {
       for (;;) {
         uint64_t v = 0;
