@@ -62,9 +62,7 @@ void dump_threads(SystemChannel& c, Side side, int fd, uint64_t now) noexcept {
     LineWriter line("ashlar:   thread ");
     line.dec(ticket.thread_id).text(" parked in ").text(kDoing[static_cast<int>(ticket.what)]);
     if (ticket.what == Waits::kSelect)
-      line.text(side == Side::kSender ? " (case " : " (case ")
-          .dec(w->index)
-          .text(side == Side::kSender ? ", a send)" : ", a recv)");
+      line.text(" (case ").dec(w->index).text(side == Side::kSender ? ", a send)" : ", a recv)");
     line.text(" for ").fixed((now - ticket.since_ns) / 1'000'000, 3).text(" s, from ");
     add_place(line, ticket.caller);
     line.flush(fd);

@@ -26,7 +26,7 @@ constinit std::atomic<bool> has_membarrier{false};
 
 }  // namespace
 
-constinit uint32_t System::epoch_ = 0;
+constinit uint32_t System::fork_epoch = 0;
 
 void System::yield() noexcept {
   sched_yield();
@@ -92,7 +92,7 @@ void System::prepare() noexcept {
   if (is_prepared.load(std::memory_order_relaxed) || is_prepared.exchange(true, std::memory_order_relaxed)) return;
   const int saved = errno;
   count_cpus();
-  pthread_atfork(nullptr, nullptr, [] { ++epoch_; });
+  pthread_atfork(nullptr, nullptr, [] { ++fork_epoch; });
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
     has_membarrier.store(true, std::memory_order_relaxed);
   errno = saved;

@@ -43,7 +43,7 @@ struct System {
   static bool has_heavy_barrier() noexcept;
   static uint32_t max_spins() noexcept;
   static uint32_t thread_id() noexcept;
-  static uint32_t epoch() noexcept { return epoch_; }
+  static uint32_t epoch() noexcept { return fork_epoch; }
 
   /// Registers for fork and membarrier, and counts the CPUs. By the first newchan of a process.
   static void prepare() noexcept;
@@ -52,7 +52,7 @@ struct System {
 
  private:
   // Written by the child of a fork while it has one thread; relaxed reads elsewhere would see nothing else.
-  [[gnu::visibility("hidden")]] static uint32_t epoch_;
+  [[gnu::visibility("hidden")]] static uint32_t fork_epoch;
 };
 
 }  // namespace ashlar::chan_core

@@ -17,7 +17,7 @@ using Text = std::unique_ptr<std::string>;
 
 namespace {
 
-void shout(ashlar::receiver<Text> in, ashlar::sender<Text> out) {
+void shout(const ashlar::receiver<Text>& in, const ashlar::sender<Text>& out) {
   for (Text& text : in) {  // until closed and drained
     *text += "!";
     out.send(std::move(text));
