@@ -87,7 +87,8 @@ $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs bench-hash,$(goals)),ab) $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter test-programs,$(goals)),programs) \
+  $(if $(filter ab bench-programs bench-hash,$(goals)),ab) $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter bench-chan,$(goals)),chan) \
+  $(if $(filter test-programs,$(goals)),programs) \
   $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:
@@ -138,12 +139,13 @@ $(out_$(1))/libashlar.a: $$(call objs_$(1),$(embed_src) $(libc_src)) $$(patsubst
 endef
 
 # ---- test binaries: $(call test_rules,configuration) ----------------------------------------------------
+# Models run on relacy's own threads and memory model: for no sanitizer and no emulator.
 # Black-box tests see what a user links; white-box tests, and everything under a sanitizer, see the objects.
 define test_rules
 embed_$(1) := $$(call objs_$(1),$(embed_src))
 subject_$(1) := $(if $(filter asan ubsan tsan,$(1)),$$(embed_$(1)),$(out_$(1))/libashlar-core.a)
 gtest_$(1) := $(if $(filter aarch64,$(1)),$(out_$(1))/gtest/libgtest.a,-lgtest -lgtest_main)
-unit_$(1) := $(patsubst %.cc,$(out_$(1))/%,$(unit_src))
+unit_$(1) := $(patsubst %.cc,$(out_$(1))/%,$(filter-out $(if $(filter asan ubsan tsan aarch64,$(1)),%_model.cc),$(unit_src)))
 programs_$(1) := $(addprefix $(out_$(1))/,$(basename $(program_src)))
 linked_$(1) := $(foreach s,-dyn -static,$(addsuffix $(s),$(addprefix $(out_$(1))/,$(basename $(linked_src)))))
 
@@ -257,7 +259,7 @@ ab: all bench-programs
 	@BUILD='$(abspath $(BUILD))' bench/ab $(AB)
 
 ## bench-programs: the programs of bench/, without Ashlar, in build/bench/
-include $(wildcard bench/bench.mk)
+include $(wildcard bench/bench.mk bench/*/bench.mk)
 $(BENCH_PROGRAMS): | deps
 
 $(BUILD)/tools/%: sizeclass/%.cc $(BUILD)/obj/release/flags
@@ -273,7 +275,7 @@ lint: | deps
 # The modules' public headers that exist, each installed as <ashlar/...>.
 map_headers := $(addprefix hash/,hash.h hash_map.h core.h tables.h migration.h counters.h bucket.h layout.h policies.h mix.h)
 slice_headers := sizeclass/growth.h alloc/slice/*.h
-public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h chan/chan.h $(map_headers) $(slice_headers))
+public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h chan/chan.h chan/chan.hpp $(map_headers) $(slice_headers))
 lib_dir = $(DESTDIR)$(PREFIX)/lib
 include_dir = $(DESTDIR)$(PREFIX)/include/ashlar
 
@@ -284,7 +286,7 @@ install: all
 	install -m 644 $(BUILD)/libashlar.a $(BUILD)/libashlar-core.a '$(lib_dir)'
 	install -m 644 $(public_headers) '$(include_dir)'
 	@# In the tree headers name each other by their path from its root; installed they are one folder.
-	sed -i -E 's|^#include "[a-z/]+/([a-z_]+\.h)"|#include <ashlar/\1>|' $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
+	sed -i -E 's|^#include "[a-z/]+/([a-z_]+\.h(pp)?)"|#include <ashlar/\1>|' $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
 	@version=$$(awk '$$2 == "ASHLAR_VERSION" { printf "%d.%d.%d", $$3 / 10000, $$3 / 100 % 100, $$3 % 100 }' alloc/ashlar.h) && \
 	  sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$version|" scripts/ashlar.pc.in >$(BUILD)/ashlar.pc
 	install -m 644 $(BUILD)/ashlar.pc '$(lib_dir)/pkgconfig'

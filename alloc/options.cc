@@ -159,6 +159,7 @@ constexpr Row kConf[] = {
 constexpr Row kDebug[] = {
     flag<&Options::inittrace>("inittrace", "one line per phase of initialisation, and the mode of the Ps"),
     flag<&Options::scavtrace>("scavtrace", "one line per purge cycle"),
+    flag<&Options::chantrace>("chantrace", "one line per channel made and closed"),
     flag<&Options::maptrace>("maptrace", "one line per map that is made: caller, header, buckets, seed"),
 };
 

@@ -29,6 +29,7 @@ struct Options {
   // ASHLAR_DEBUG
   bool inittrace = false;
   bool scavtrace = false;
+  bool chantrace = false;
   bool maptrace = false;
 };
 

@@ -27,7 +27,8 @@ LAYERS = {
     "bench": CORE + ["hash", "chan", "alloc/slice"],
 }
 # Of a module's headers, the only ones for the modules that stand on it (tests under test/white see all).
-PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h", "alloc/epoch.h"}}
+# options.h: the primitives have traces of their own in ASHLAR_DEBUG.
+PUBLIC = {"alloc": {"alloc/alloc.h", "alloc/ashlar.h", "alloc/epoch.h", "alloc/options.h"}}
 PUBLIC_BINDS = {"hash", "chan", "alloc/slice", "bench"}
 
 SHIPPED = CORE + ["hash", "chan", "alloc/slice"]

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+// TIMEOUT: 600
+//
+// chan_model.cc - the shipped code of chan/ under relacy, a model checker for C++'s memory model: two or three threads
+// on channels of capacity 0, 1 and 2, with close, deadlines and select.
+//
+// Owns: ModelOs, the parameter `Os` over relacy's atomics and its futex, in which time does not pass (a wait with a
+// deadline may end at once), and a shadow variable for every slot, which shows a race of two copies. Deadlock (a lost
+// wake-up), livelock, races, lost, doubled and reordered elements are findings. The negative controls take one thing
+// away from the Os (the order of the seq_cst accesses, the release of turns, a barrier, a wake-up) and must be found.
+#include <gtest/gtest.h>
+
+#include "test/white/chan_model.h"
+
+namespace {
+
+using namespace chan_model;
+
+// Senders send two elements each, the one receiver takes them all; then the channel is empty.
+template <size_t capacity, int senders, uint32_t spins>
+struct SendersAndReceiver : rl::test_suite<SendersAndReceiver<capacity, senders, spins>, senders + 1> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> m;
+  void before() { m.open(capacity, 0); }
+  void thread(unsigned self) {
+    if (self < senders) {
+      for (uint64_t i = 0; i < 2; ++i) RL_ASSERT(m.put(self * 10 + i) == Status::kOk);
+      return;
+    }
+    uint64_t next[senders] = {};
+    for (int i = 0; i < 2 * senders; ++i) {
+      uint64_t v = 99;
+      RL_ASSERT(m.get(v) == Status::kOk);
+      RL_ASSERT(v / 10 < senders && v % 10 == next[v / 10]);
+      ++next[v / 10];
+    }
+    RL_ASSERT(try_recv<Os>(m.c, &next[0]) == Status::kNotReady);
+  }
+};
+
+// Two receivers, one sender: nobody sleeps beside an element.
+template <size_t capacity, uint32_t spins>
+struct SenderAndReceivers : rl::test_suite<SenderAndReceivers<capacity, spins>, 3> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> m;
+  void before() { m.open(capacity, 0); }
+  void thread(unsigned self) {
+    if (self == 0) {
+      RL_ASSERT(m.put(1) == Status::kOk);
+      RL_ASSERT(m.put(2) == Status::kOk);
+      return;
+    }
+    uint64_t v = 0;
+    RL_ASSERT(m.get(v) == Status::kOk);
+    RL_ASSERT(v == 1 || v == 2);
+  }
+};
+
+// A sender and a receiver until the close of a third: what was sent is received, exactly.
+template <size_t capacity, uint32_t spins>
+struct CloseBetween : rl::test_suite<CloseBetween<capacity, spins>, 3> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> m;
+  int sent = 0;
+  int got = 0;
+  void before() { m.open(capacity, 0); }
+  void thread(unsigned self) {
+    if (self == 0) {
+      while (sent < 2 && m.put(static_cast<uint64_t>(sent)) == Status::kOk) ++sent;
+    } else if (self == 1) {
+      uint64_t v = 9;
+      while (m.get(v) == Status::kOk) RL_ASSERT(v == static_cast<uint64_t>(got++));
+    } else {
+      RL_ASSERT(ashlar::chan_core::close<Os>(m.c) == Status::kOk);
+    }
+  }
+  void after() {
+    RL_ASSERT(sent == got);
+    shadows[0] = nullptr;
+  }
+};
+
+// A deadline that may pass at any moment: an element is sent or stays with its sender.
+template <size_t capacity, uint32_t spins>
+struct Deadlines : rl::test_suite<Deadlines<capacity, spins>, 3> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> m;
+  int sent = 0;
+  int got[3] = {};
+  void before() { m.open(capacity, 0); }
+  void thread(unsigned self) {
+    uint64_t v = 7;
+    if (self == 0) {
+      sent = m.put(7, 5) == Status::kOk ? 1 : 0;
+    } else if (self == 1) {
+      const Status status = m.get(v, 5);
+      got[1] = status == Status::kOk ? 1 : 0;
+      RL_ASSERT((status == Status::kOk && v == 7) || status == Status::kTimeout);
+    } else {
+      got[2] = m.get(v, 5) == Status::kOk ? 1 : 0;
+    }
+  }
+  void after() { RL_ASSERT(sent == got[1] + got[2] + static_cast<int>(length(m.c))); }
+};
+
+template <class Os>
+Status choose(const Case<Os>* cases, uint32_t n, uint32_t& chosen, unsigned seed, uint64_t deadline = kNever) {
+  CaseState<Os> states[2];
+  Select<Os> select(cases, states, n, seed * 2654435761U + 1);
+  return select.run(chosen, deadline, nullptr);
+}
+
+// Two threads, each selects to send on one channel or to receive from the other, crosswise; a third serves whoever is
+// left.
+template <size_t capacity, uint32_t spins>
+struct SelectCross : rl::test_suite<SelectCross<capacity, spins>, 3> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> a, b;
+  void before() {
+    a.open(capacity, 0);
+    b.open(capacity, 1);
+  }
+  void thread(unsigned self) {
+    uint64_t out = self;
+    uint64_t in = 9;
+    if (self == 2) {
+      // With this one there is a partner for everybody: four operations, two of them sends, whatever was chosen.
+      const Case<Os> cases[] = {{&a.c, &in, Side::kReceiver}, {&b.c, &in, Side::kReceiver}};
+      uint32_t chosen = 9;
+      RL_ASSERT(choose<Os>(cases, 2, chosen, rl::rand(97)) == Status::kOk);
+      return;
+    }
+    const Case<Os> cases[] = {{self == 0 ? &a.c : &b.c, &out, Side::kSender},
+                              {self == 0 ? &b.c : &a.c, &in, Side::kReceiver}};
+    uint32_t chosen = 9;
+    const Status status = choose<Os>(cases, 2, chosen, rl::rand(97), 5);
+    if (status == Status::kOk) {
+      RL_ASSERT(chosen < 2 && (chosen == 0 || in == 1 - self));
+      if (chosen == 0) return;
+    }
+    // The third one must not starve.
+    uint64_t v = 5;
+    (void)(self == 0 ? a : b).put(v, capacity == 0 ? 5 : kNever);
+  }
+};
+
+// A receiver selects over two channels; the senders of both must both come through.
+template <size_t capacity, uint32_t spins>
+struct SelectReceives : rl::test_suite<SelectReceives<capacity, spins>, 3> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> a, b;
+  void before() {
+    a.open(capacity, 0);
+    b.open(capacity, 1);
+  }
+  void thread(unsigned self) {
+    if (self < 2) {
+      RL_ASSERT((self == 0 ? a : b).put(self) == Status::kOk);
+      return;
+    }
+    unsigned seen = 0;
+    for (int i = 0; i < 2; ++i) {
+      uint64_t v = 9;
+      const Case<Os> cases[] = {{&a.c, &v, Side::kReceiver}, {&b.c, &v, Side::kReceiver}};
+      uint32_t chosen = 9;
+      RL_ASSERT(choose<Os>(cases, 2, chosen, rl::rand(97)) == Status::kOk);
+      RL_ASSERT(v == chosen);
+      seen |= 1U << chosen;
+    }
+    RL_ASSERT(seen == 3);
+  }
+};
+
+// A select is woken for one channel and may take another: the plain receiver beside it must not stay asleep.
+template <size_t capacity, uint32_t spins>
+struct SelectPassesOn : rl::test_suite<SelectPassesOn<capacity, spins>, 3> {
+  using Os = ModelOs<spins>;
+  Modelled<Os> a, b;
+  void before() {
+    a.open(capacity, 0);
+    b.open(capacity, 1);
+  }
+  void thread(unsigned self) {
+    uint64_t v = 9;
+    if (self == 0) {
+      RL_ASSERT(a.put(1) == Status::kOk);
+      RL_ASSERT(b.put(2) == Status::kOk);
+    } else if (self == 1) {
+      // One of the two; if it takes a's, b's stays in the ring, else a's must reach the plain receiver.
+      const Case<Os> cases[] = {{&a.c, &v, Side::kReceiver}, {&b.c, &v, Side::kReceiver}};
+      uint32_t chosen = 9;
+      RL_ASSERT(choose<Os>(cases, 2, chosen, rl::rand(97)) == Status::kOk);
+      if (chosen == 0) RL_ASSERT(a.put(3) == Status::kOk);
+    } else {
+      RL_ASSERT(a.get(v) == Status::kOk);
+    }
+  }
+};
+
+// ---- running ------------------------------------------------------------------------------------------------
+
+/// What relacy says, cut off. (No stringstream: relacy's operator new has no delete of its own to go with it in
+/// libstdc++.so.)
+class Report : public std::streambuf {
+ public:
+  Report() { setp(text_, text_ + sizeof text_); }
+  std::string text() const { return {text_, static_cast<size_t>(pptr() - text_)}; }
+
+ private:
+  int_type overflow(int_type c) override { return traits_type::not_eof(c); }
+  std::streamsize xsputn(const char* s, std::streamsize n) override {
+    const std::streamsize room = epptr() - pptr();
+    const std::streamsize take = n < room ? n : room;
+    memcpy(pptr(), s, static_cast<size_t>(take));
+    pbump(static_cast<int>(take));
+    return n;
+  }
+  char text_[100'000];
+};
+
+template <class Suite>
+rl::test_result_e check(Fault taken_away, unsigned iterations, std::string& report) {
+  Report buffer;
+  std::ostream out(&buffer);
+  rl::test_params params;
+  params.iteration_count = iterations;
+  params.output_stream = &out;
+  params.progress_stream = &out;
+  params.execution_depth_limit = 5000;
+  params.search_type = rl::random_scheduler_type;
+  fault = taken_away;
+  rl::simulate<Suite>(params);
+  fault = kNone;
+  live = Live();  // a finding leaves its threads where they are
+  shadows[0] = shadows[1] = nullptr;
+  report = buffer.text();
+  return params.test_result;
+}
+
+template <class Suite>
+void expect_right(unsigned iterations) {
+  std::string report;
+  const rl::test_result_e result = check<Suite>(kNone, iterations, report);
+  EXPECT_EQ(result, rl::test_result_success) << report;
+}
+
+template <class Suite>
+void expect_found(Fault taken_away, unsigned iterations) {
+  std::string report;
+  EXPECT_NE(check<Suite>(taken_away, iterations, report), rl::test_result_success) << "the fault was not found";
+}
+
+constexpr unsigned kMany = 6000;
+constexpr unsigned kFew = 3000;
+
+TEST(ChanModel, ring_of_1) {
+  expect_right<SendersAndReceiver<1, 1, 0>>(kMany);
+  expect_right<SendersAndReceiver<1, 2, 0>>(kMany);
+  expect_right<SenderAndReceivers<1, 0>>(kMany);
+}
+TEST(ChanModel, ring_of_2) {
+  expect_right<SendersAndReceiver<2, 1, 0>>(kMany);
+  expect_right<SendersAndReceiver<2, 2, 0>>(kMany);
+  expect_right<SenderAndReceivers<2, 0>>(kMany);
+}
+TEST(ChanModel, ring_spinning) {
+  expect_right<SendersAndReceiver<1, 2, 2>>(kFew);
+  expect_right<SenderAndReceivers<1, 2>>(kFew);
+}
+TEST(ChanModel, rendezvous) {
+  expect_right<SendersAndReceiver<0, 1, 0>>(kMany);
+  expect_right<SendersAndReceiver<0, 2, 0>>(kMany);
+  expect_right<SenderAndReceivers<0, 0>>(kMany);
+}
+TEST(ChanModel, rendezvous_in_the_cell) {
+  expect_right<SendersAndReceiver<0, 1, 2>>(kMany);
+  expect_right<SendersAndReceiver<0, 2, 2>>(kMany);
+  expect_right<SenderAndReceivers<0, 2>>(kMany);
+}
+TEST(ChanModel, close) {
+  expect_right<CloseBetween<0, 0>>(kFew);
+  expect_right<CloseBetween<0, 2>>(kFew);
+  expect_right<CloseBetween<1, 0>>(kMany);
+  expect_right<CloseBetween<2, 0>>(kFew);
+}
+TEST(ChanModel, deadlines) {
+  expect_right<Deadlines<0, 0>>(kMany);
+  expect_right<Deadlines<0, 2>>(kMany);
+  expect_right<Deadlines<1, 0>>(kMany);
+}
+TEST(ChanModel, select) {
+  expect_right<SelectReceives<0, 0>>(kMany);
+  expect_right<SelectReceives<0, 2>>(kFew);
+  expect_right<SelectReceives<1, 0>>(kMany);
+  expect_right<SelectPassesOn<1, 0>>(kMany);
+  expect_right<SelectCross<1, 0>>(kMany);
+}
+
+// The test of the tests.
+TEST(ChanModelControl, seq_cst_taken_away_loses_a_wake_up) {
+  expect_found<SendersAndReceiver<1, 1, 0>>(kNoSeqCst, 20'000);
+}
+TEST(ChanModelControl, cell_without_seq_cst_misses_a_partner) {
+  expect_found<SendersAndReceiver<0, 1, 2>>(kNoSeqCst, 20'000);
+}
+TEST(ChanModelControl, turns_without_release_race) {
+  expect_found<SendersAndReceiver<1, 1, 0>>(kNoRelease, 20'000);
+}
+TEST(ChanModelControl, no_light_barrier_leaves_a_slot_waited_for) {
+  expect_found<SendersAndReceiver<1, 2, 0>>(kNoLightBarrier, 100'000);
+}
+TEST(ChanModelControl, a_wake_up_left_out) {
+  expect_found<SendersAndReceiver<1, 1, 0>>(kLostWake, 20'000);
+}
+
+}  // namespace
