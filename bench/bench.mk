@@ -66,7 +66,6 @@ $(BUILD)/bench/planted-$(1).so: $(patsubst %.cc,$(BUILD)/obj/planted-$(1)/%.o,$(
 endef
 $(eval $(call planted_rules,control,0,0))
 $(eval $(call planted_rules,slow,5,0))
-$(eval $(call planted_rules,slower,25,0))
 $(eval $(call planted_rules,fat,0,10))
 
 -include $(BENCH_PROGRAMS:%=%.d)

@@ -25,6 +25,8 @@ constexpr long kUpdates = 1500;
 constexpr uint32_t kMinCells = 3;
 constexpr uint32_t kMaxCells = 5;
 
+constexpr int kMapsARound = 32;
+
 /// Key in the upper half, value in the lower one; 0 is an empty cell.
 using Cell = volatile uint64_t;
 
@@ -92,8 +94,8 @@ void* run(void* argument) {
       worker->sum += handed[0];
       drop_map(handed);
     }
-    // Several maps a round, as a request makes several: most rounds would else be barriers.
-    for (int i = 0; i < 4; ++i) {
+    // Several maps a round, as a request makes several: most of the time would else go to the barriers.
+    for (int i = 0; i < kMapsARound; ++i) {
       Cell* map = make_map(cells);
       worker->sum += fill_map(map, cells);
       drop_map(map);
@@ -110,7 +112,7 @@ int main(int argc, char** argv) {
   g_plan.passive = std::strcmp(mode, "passive") == 0;
   if (!g_plan.passive && std::strcmp(mode, "active") != 0) bench::fail("usage: false_sharing active|passive [...]");
   g_plan.threads = bench::argument(argc, argv, 2, 4);
-  g_plan.rounds = bench::argument(argc, argv, 3, 5000);
+  g_plan.rounds = bench::argument(argc, argv, 3, 2000);
   g_plan.padded = bench::argument(argc, argv, 4, 0) != 0;
   if (g_plan.threads == 0) bench::fail("threads must be at least 1");
   g_row.resize(static_cast<size_t>(g_plan.threads));
@@ -129,7 +131,7 @@ int main(int argc, char** argv) {
     sum += worker.sum;
   }
   const double seconds = bench::now_seconds() - start;
-  const long maps = g_plan.threads * g_plan.rounds * 4;
+  const long maps = g_plan.threads * g_plan.rounds * kMapsARound;
   std::printf("false_sharing: %ld maps, sum %llu\n", maps, static_cast<unsigned long long>(sum));
   std::fprintf(stderr, "%.1f ns an update, peak RSS %ld KiB\n",
                seconds * 1e9 / static_cast<double>(maps) / static_cast<double>(kUpdates), bench::peak_rss_kib());

@@ -6,7 +6,7 @@
 // Stresses: footprint  8 MiB of objects of one size, every page of each written, by a process that had none: resident
 //                      memory before and after, divided by their number. All that the allocator adds is in it: headers,
 //                      rounding, spans that are cut but not used, its tables.
-#include <algorithm>
+#include <sys/mman.h>
 
 #include "bench/micro/micro.h"
 
@@ -29,26 +29,33 @@ double resident_bytes() {
   return static_cast<double>(std::strtol(line + 5, nullptr, 10)) * 1024;
 }
 
+/// Room for `count` pointers that malloc knows nothing of, resident already: memory that malloc had and took back would
+/// serve the objects.
+void** pointers(size_t count) {
+  void* room = mmap(nullptr, count * sizeof(void*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (room == MAP_FAILED) bench::fail("mmap");
+  return static_cast<void**>(room);
+}
+
 Case footprint_case(size_t size) {
   const size_t objects = kTotal / size;
   return {"footprint/" + std::to_string(size), Threads::kOne, 1, static_cast<long>(objects),
           [size, objects](benchmark::State& state) -> Body {
-            std::vector<void*> blocks(objects);
-            std::fill(blocks.begin(), blocks.end(), &state);
-            return repeated([size, &state, blocks]() mutable {
+            void** blocks = pointers(objects);
+            return repeated([size, objects, &state, blocks] {
               const int64_t began = now_ns();
               const double before = resident_bytes();
               leave_out_ns(now_ns() - began);
-              for (void*& block : blocks) {
-                block = used(std::malloc(size));
-                auto* bytes = static_cast<volatile char*>(block);
+              for (size_t i = 0; i < objects; ++i) {
+                blocks[i] = used(std::malloc(size));
+                auto* bytes = static_cast<volatile char*>(blocks[i]);
                 for (size_t at = 0; at < size; at += kPage) bytes[at] = 1;
                 bytes[size - 1] = 1;
               }
               const int64_t filled = now_ns();
               const double after = resident_bytes();
-              state.counters["bytes_per_object"] = (after - before) / static_cast<double>(blocks.size());
-              for (void* block : blocks) std::free(block);
+              state.counters["bytes_per_object"] = (after - before) / static_cast<double>(objects);
+              for (size_t i = 0; i < objects; ++i) std::free(blocks[i]);
               leave_out_ns(now_ns() - filled);
             });
           }};

@@ -10,10 +10,14 @@ import subprocess
 from runner import measure, placement, workloads
 
 # Of `make test` and of the proofs: the loops that everybody knows.
-CORE = r"^(pair/48|pair/2048|lifo/64|fifo/mixed|random/narrow|calloc/64|realloc/adding|sized_delete/48)/threads:1$"
+CORE = ("pair/48", "pair/2048", "lifo/64", "fifo/mixed", "random/narrow", "aligned/64", "realloc/doubling", "sized_delete/48")
 # callgrind runs some 50 times slower.
 CALLGRIND_SCALE = "0.02"
 NAME = re.compile(r"^(.*?)/iterations:(\d+)/manual_time/threads:(\d+)$")
+
+
+def is_core(name):
+    return name.endswith("/threads:1") and name.removesuffix("/threads:1") in CORE
 
 
 def parse(stdout, _):
@@ -27,9 +31,10 @@ def parse(stdout, _):
     return metrics
 
 
-def list_cases():
-    """(name in Google Benchmark, case, threads)."""
-    done = subprocess.run([measure.built("micro"), "--benchmark_list_tests"], capture_output=True, text=True, check=True)
+def list_cases(scale="1"):
+    """(name in Google Benchmark, case, threads). The name holds the iterations, so it depends on the scale."""
+    done = subprocess.run([measure.built("micro"), "--benchmark_list_tests"], env=dict(os.environ, BENCH_SCALE=scale), capture_output=True,
+                          text=True, check=True)
     found = []
     for line in done.stdout.split():
         match = NAME.match(line)
@@ -50,7 +55,7 @@ def suite():
             plans[threads] = {"BENCH_CPUS": planned} if planned else {}
         found.append(workloads.Workload(
             f"{case}/threads:{threads}", [measure.built("micro"), f"--benchmark_filter=^{full}$", "--benchmark_format=json"],
-            workloads.MICRO, env=plans[threads], parse=parse, compare=False))
+            workloads.MICRO, env=plans[threads], parse=parse, compare=False, warm=False))
     return found
 
 
@@ -80,7 +85,7 @@ def instructions(library, scratch):
         subprocess.run(["strip", "-g", "-o", preload, library], check=True)
     env = dict(measure.environment(scratch), BENCH_SCALE=CALLGRIND_SCALE, LD_PRELOAD=preload)
     prefix = os.path.join(folder, "out")
-    cases = {case: full for full, case, threads in list_cases() if threads == 1 and not case.startswith("startup")}
+    cases = {case: full for full, case, threads in list_cases(CALLGRIND_SCALE) if threads == 1 and not case.startswith("startup")}
     # Google Benchmark runs a case once where its iterations are given, so each name has one dump.
     done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={prefix}", program,
                            "--benchmark_filter=^(" + "|".join(cases.values()) + ")$", "--benchmark_format=json"],

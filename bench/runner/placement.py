@@ -32,7 +32,7 @@ def placed(workload, policy, threads, skip):
     name = f"{workload.name} @{policy}"
     cpus, problem = plan(policy, threads)
     if problem:
-        skip(name, f"placement {policy}: {problem}")
+        skip(f"placement {policy}", problem)
         return None
     return dataclasses.replace(workload, name=name, group=workloads.PLACED,
                                env={**workload.env, "BENCH_CPUS": cpus} if cpus else {k: v for k, v in workload.env.items() if k != "BENCH_CPUS"})

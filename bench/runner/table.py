@@ -54,7 +54,8 @@ def group_table(results, names, memory):
     rows = []
     for workload in names:
         time, peak = results.cell(workload, results.base, "time"), results.cell(workload, results.base, "peak_kib")
-        absolute = ["failed"] if math.isnan(time.median) else [seconds(time.median)]
+        missing = "failed" if (workload, results.base) in results.failures else "-"
+        absolute = [missing] if math.isnan(time.median) else [seconds(time.median)]
         if memory:
             absolute.append("" if math.isnan(peak.median) else f"{peak.median / 1024:.1f} MiB")
         rows.append([workload, *absolute, *(cell_text(results, workload, n, memory) for n in others)])
@@ -95,7 +96,7 @@ def text(results):
         parts.append(f"Columns: {results.base}'s median time and peak RSS; the others' time and peak RSS as ratios to it ({LEGEND}).")
         parts.append(group_table(results, whole, True))
     for group in (workloads.MICRO, workloads.PLACED):
-        names = results.of_group(group)
+        names = [w for w in results.of_group(group) if results.data["samples"][w]]
         if names:
             parts.append(f"{group}: {results.base}'s median time of one operation; the others' as ratios to it ({LEGEND}).")
             parts.append(group_table(results, names, False))

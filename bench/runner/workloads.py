@@ -30,6 +30,7 @@ class Workload:
     driver: bool = False  # starts a server by itself, and measures it
     parse: object = None  # makes metrics of (stdout, stderr), which replace those of the process
     compare: bool = True  # stdout must be what it is under glibc
+    warm: bool = True  # runs once before it is measured; what warms up by itself need not
     cwd: str = ""  # where it runs, if not in its scratch folder
 
     def folder(self):
@@ -130,10 +131,10 @@ def our_programs():
         Workload("growth by realloc", program("realloc_growth", 96), OURS),
         Workload("batches, all CPUs", program("batches", 100, 20000, cpus), OURS),
         Workload("large blocks, half written", program("large_blocks", 250, 16, 50), OURS),
-        Workload("active false sharing", program("false_sharing", "active", sharing, 20000), OURS),
-        Workload("active, padded", program("false_sharing", "active", sharing, 20000, 1), OURS),
-        Workload("passive false sharing", program("false_sharing", "passive", sharing, 8000), OURS),
-        Workload("passive, padded", program("false_sharing", "passive", sharing, 8000, 1), OURS),
+        Workload("active false sharing", program("false_sharing", "active", sharing, 2500), OURS),
+        Workload("active, padded", program("false_sharing", "active", sharing, 2500, 1), OURS),
+        Workload("passive false sharing", program("false_sharing", "passive", sharing, 2500), OURS),
+        Workload("passive, padded", program("false_sharing", "passive", sharing, 2500, 1), OURS),
         Workload("one malloc, 300 times", program("startup"), OURS, repeat=300),
     ]
 
