@@ -87,7 +87,7 @@ $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench bench-all bench-report,$(goals)),bench) $(if $(filter test-programs,$(goals)),programs) \
+  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench bench-all bench-proofs,$(goals)),bench) $(if $(filter test-programs,$(goals)),programs) \
   $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:

@@ -2,7 +2,7 @@
 #
 # bench.mk - builds the benchmark programs; included by the Makefile, whose variables it uses.
 #
-# Owns the targets bench-programs, bench and bench-proofs, and $(BUILD)/bench. The programs know nothing of Ashlar: the
+# Owns the targets bench-programs, bench-all and bench-proofs, and $(BUILD)/bench. The programs know nothing of Ashlar: the
 # allocator comes by LD_PRELOAD at run time. What needs no library but libc and libstdc++ (BENCH_CC) is enough for
 # `make ab`; the micro suite needs libbenchmark-dev, place needs libhwloc-dev.
 BENCH_CXXFLAGS = -std=c++20 -O2 -g -pthread -Wall -Wextra -Wshadow -I. -MMD -MP
@@ -15,12 +15,17 @@ BENCH_MICRO := $(patsubst bench/micro/%.cc,$(BUILD)/bench/obj/micro/%.o,$(wildca
 BENCH_PLACE := $(patsubst bench/place/%.cc,$(BUILD)/bench/obj/place/%.o,$(wildcard bench/place/*.cc))
 BENCH_ALL := $(BENCH_PROGRAMS) $(BUILD)/bench/micro $(BUILD)/bench/place
 
-.PHONY: bench-programs bench-all bench
+.PHONY: bench-programs bench-all bench bench-proofs
 bench-programs: $(BENCH_PROGRAMS)
 bench-all: $(BENCH_ALL)
 
+# Wants a quiet machine. PROOF=slow picks one of aa, slow, fat.
+PROOF ?=
+bench-proofs: all bench-all $(addprefix $(BUILD)/bench/planted-,control.so slow.so fat.so)
+	@BUILD='$(abspath $(BUILD))' bench/proofs $(PROOF)
+
 # What the tests of test/golden and test/bench run.
-test: $(BENCH_ALL) $(addprefix $(BUILD)/bench/planted-,control.so slow.so fat.so)
+test: $(BENCH_ALL) $(addprefix $(BUILD)/bench/planted-,control.so slower.so fat.so)
 
 $(BENCH_CC:%=$(BUILD)/bench/%): $(BUILD)/bench/%: bench/%.cc | $(BUILD)/bench
 	@echo "  BENCH    $@"
@@ -66,6 +71,7 @@ $(BUILD)/bench/planted-$(1).so: $(patsubst %.cc,$(BUILD)/obj/planted-$(1)/%.o,$(
 endef
 $(eval $(call planted_rules,control,0,0))
 $(eval $(call planted_rules,slow,5,0))
+$(eval $(call planted_rules,slower,40,0))
 $(eval $(call planted_rules,fat,0,10))
 
 -include $(BENCH_PROGRAMS:%=%.d)

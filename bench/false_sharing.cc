@@ -2,11 +2,11 @@
 //
 // false_sharing MODE [THREADS] [ROUNDS] [PADDED] - many threads that each make and fill small maps of 24 to 40 bytes.
 //
-// Models: per-request maps, counters and headers that are smaller than a cache line. The seed case of this project: Go's
-// makemap from many goroutines, where neighbours on one line cost 3.2 times the cache misses.
-// Idea: cache-scratch and cache-thrash of E. Berger et al., "Hoard: A Scalable Memory Allocator for Multithreaded
-// Applications", ASPLOS 2000, which name the two kinds.
-// Stresses: active   each thread allocates its maps itself: does the allocator give two threads parts of one line?
+// Models: per-request maps, counters and headers that are smaller than a cache line. The seed case of this project:
+// Go's makemap from many goroutines, where neighbours on one line cost 3.2 times the cache misses. Idea: cache-scratch
+// and cache-thrash of E. Berger et al., "Hoard: A Scalable Memory Allocator for Multithreaded Applications", ASPLOS
+// 2000, which name the two kinds. Stresses: active   each thread allocates its maps itself: does the allocator give two
+// threads parts of one line?
 //           passive  the first thread allocates a row of neighbours and hands one to each thread; each frees it and
 //                    allocates its own of that size: does it get the same shared line back?
 // PADDED 1 is the cure to compare with: the same maps, each on 128 bytes of its own (aligned_alloc).

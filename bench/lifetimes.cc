@@ -7,8 +7,8 @@
 // lifetimes of B. Zorn and D. Grunwald, "Evaluating Models of Memory Allocation", ACM TOMACS 1994.
 // Stresses: order of frees that has nothing to do with that of allocations, blocks of 24 bytes to 64 KiB side by side,
 // frees by other threads, a live set that breathes.
-// Time is counted in operations. A block lives 2^k of them, k evenly 0 .. 15; a wheel of lists holds what dies when. Every
-// fourth block changes places with one in a mailbox, and whoever takes it out keeps it for its lifetime.
+// Time is counted in operations. A block lives 2^k of them, k evenly 0 .. 15; a wheel of lists holds what dies when.
+// Every fourth block changes places with one in a mailbox, and whoever takes it out keeps it for its lifetime.
 #include <pthread.h>
 
 #include <atomic>

@@ -81,7 +81,8 @@ int main(int argc, char** argv) {
   std::printf("size_drift: %llu blocks, %llu bytes\n", static_cast<unsigned long long>(blocks),
               static_cast<unsigned long long>(allocated));
   std::fprintf(stderr, "%.1f ns a block, peak RSS %ld KiB, live set %llu KiB, ratio %.3f\n",
-               seconds * 1e9 / static_cast<double>(blocks), peak_kib, static_cast<unsigned long long>(live_limit / 1024),
+               seconds * 1e9 / static_cast<double>(blocks), peak_kib,
+               static_cast<unsigned long long>(live_limit / 1024),
                static_cast<double>(peak_kib) * 1024.0 / static_cast<double>(live_limit));
   return 0;
 }

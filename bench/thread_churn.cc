@@ -3,9 +3,9 @@
 // thread_churn [THREADS] [AT_ONCE] [BLOCKS] - threads that are born, allocate, leave half behind, and die.
 //
 // Models: a thread per request or per task, as in servers of the old kind, test runners and build tools.
-// Idea: t-test1.c of W. Gloger's ptmalloc (threads that allocate, free, end, and are replaced), with the rest left to others.
-// Stresses: first allocation of a thread, its end, adoption of what it leaves. AT_ONCE threads exist at a time; each
-// allocates BLOCKS blocks, frees every other one, and leaves the others to the thread that joins it.
+// Idea: t-test1.c of W. Gloger's ptmalloc (threads that allocate, free, end, and are replaced), with the rest left to
+// others. Stresses: first allocation of a thread, its end, adoption of what it leaves. AT_ONCE threads exist at a time;
+// each allocates BLOCKS blocks, frees every other one, and leaves the others to the thread that joins it.
 #include <pthread.h>
 
 #include <vector>

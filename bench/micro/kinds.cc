@@ -12,6 +12,9 @@
 
 #include "bench/micro/micro.h"
 
+// clang declares it only with -fsized-deallocation.
+void operator delete(void* block, std::size_t size) noexcept;
+
 namespace micro {
 namespace {
 

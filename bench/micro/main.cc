@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// micro - the micro suite. Built once, without Ashlar; the allocator comes by LD_PRELOAD. --benchmark_list_tests lists the
-// cases, bench/ab runs them one process each.
+// micro - the micro suite. Built once, without Ashlar; the allocator comes by LD_PRELOAD. --benchmark_list_tests lists
+// the cases, bench/ab runs them one process each.
 //
 // Idea: Google Benchmark's own structure; the loops are those that glibc's benchtests and the allocators' papers use.
 // Here: which thread counts a case runs with, and how its loop is timed and counted. Under callgrind each case leaves a
@@ -48,8 +48,8 @@ int64_t now_ns() {
 
 namespace {
 
-/// From the first thread's start to the last one's end. Google Benchmark's own clocks run in each thread for itself: where
-/// threads take turns on a CPU, they miss that one waited for the other.
+/// From the first thread's start to the last one's end. Google Benchmark's own clocks run in each thread for itself:
+/// where threads take turns on a CPU, they miss that one waited for the other.
 class Stopwatch {
  public:
   void set_up(int threads) {

@@ -32,7 +32,8 @@ double resident_bytes() {
 /// Room for `count` pointers that malloc knows nothing of, resident already: memory that malloc had and took back would
 /// serve the objects.
 void** pointers(size_t count) {
-  void* room = mmap(nullptr, count * sizeof(void*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  void* room =
+      mmap(nullptr, count * sizeof(void*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (room == MAP_FAILED) bench::fail("mmap");
   return static_cast<void**>(room);
 }

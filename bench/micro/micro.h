@@ -2,12 +2,12 @@
 //
 // micro.h - how a case of the micro suite is written: fixed work, warm-up, counters.
 //
-// A case is a name, a body, and how often it runs; Google Benchmark provides threads and output. The number of operations
-// is fixed and divided among the threads, so that every allocator does the same work and the time is the answer: from
-// the first thread's start to the last one's end, as more threads than CPUs take turns. BENCH_SCALE=0.01 runs a part of
-// it (for callgrind and for tests).
-// Counters of a case: ops (operations in one run of the body), elapsed_ns (of all threads together, so elapsed_ns /
-// iterations / ops is the time of one operation), and bytes_per_object where it is about memory.
+// A case is a name, a body, and how often it runs; Google Benchmark provides threads and output. The number of
+// operations is fixed and divided among the threads, so that every allocator does the same work and the time is the
+// answer: from the first thread's start to the last one's end, as more threads than CPUs take turns. BENCH_SCALE=0.01
+// runs a part of it (for callgrind and for tests). Counters of a case: ops (operations in one run of the body),
+// elapsed_ns (of all threads together, so elapsed_ns / iterations / ops is the time of one operation), and
+// bytes_per_object where it is about memory.
 #ifndef BENCH_MICRO_MICRO_H_
 #define BENCH_MICRO_MICRO_H_
 

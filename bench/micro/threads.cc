@@ -2,9 +2,9 @@
 //
 // threads.cc - blocks that another thread frees, threads that are born and die, processes that start.
 //
-// Idea: remote: the asymmetric half of C. Lever and D. Boreham's malloc-test, USENIX 2000. startup: the start-up of short
-// processes, of which shell scripts and builds are made.
-// Stresses: remote   each thread fills a batch and swaps it for one that any thread has filled, which it frees
+// Idea: remote: the asymmetric half of C. Lever and D. Boreham's malloc-test, USENIX 2000. startup: the start-up of
+// short processes, of which shell scripts and builds are made. Stresses: remote   each thread fills a batch and swaps
+// it for one that any thread has filled, which it frees
 //           thread   pthread_create, ten blocks in the new thread, join: building and ending a thread's cache
 //           startup  posix_spawn of a process that calls malloc once: initialisation of the library
 #include <pthread.h>

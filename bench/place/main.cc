@@ -4,10 +4,10 @@
 //
 //   place POLICY THREADS [--synthetic DESCRIPTION] [--xml FILE]
 //   place --list
-// stdout: the CPUs by the kernel's numbers, "0,2,4", as BENCH_CPUS wants them; an empty line for none. Exit code 3 and the
-// reason on stderr where the machine cannot serve the policy. --synthetic takes hwloc's descriptions ("pack:2 [numa]
-// l3:4 core:8 pu:2"), so that big machines can be planned on small ones; hwloc reads HWLOC_SYNTHETIC as well. --xml writes
-// the topology with the chosen CPUs marked, for `lstopo -i FILE` to draw.
+// stdout: the CPUs by the kernel's numbers, "0,2,4", as BENCH_CPUS wants them; an empty line for none. Exit code 3 and
+// the reason on stderr where the machine cannot serve the policy. --synthetic takes hwloc's descriptions ("pack:2
+// [numa] l3:4 core:8 pu:2"), so that big machines can be planned on small ones; hwloc reads HWLOC_SYNTHETIC as well.
+// --xml writes the topology with the chosen CPUs marked, for `lstopo -i FILE` to draw.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

@@ -14,8 +14,8 @@ namespace {
 using Pus = std::vector<hwloc_obj_t>;
 using Levels = std::vector<hwloc_obj_type_t>;
 
-/// Those of `pus` below each object of `type`, leaving out objects without any. Where the machine has no such level, all
-/// of them together.
+/// Those of `pus` below each object of `type`, leaving out objects without any. Where the machine has no such level,
+/// all of them together.
 std::vector<Pus> split(hwloc_topology_t topology, const Pus& pus, hwloc_obj_type_t type) {
   std::vector<Pus> parts;
   for (hwloc_obj_t object = nullptr; (object = hwloc_get_next_obj_by_type(topology, type, object)) != nullptr;) {

@@ -2,9 +2,9 @@
 //
 // planted.h - an Ashlar that is worse by a known amount, for the proofs that the benchmark finds it. Never shipped.
 //
-// bench.mk compiles override_libc.cc and override_cxx.cc with `-include bench/planted/planted.h` into libraries of their
-// own. PLANTED_SLOW_PERCENT: every 64th malloc of a thread waits for so many percent of the time since the last wait
-// ended, so that any program that allocates steadily becomes slower by that share, whatever its operations cost.
+// bench.mk compiles override_libc.cc and override_cxx.cc with `-include bench/planted/planted.h` into libraries of
+// their own. PLANTED_SLOW_PERCENT: every 64th malloc of a thread waits for so many percent of the time since the last
+// wait ended, so that any program that allocates steadily becomes slower by that share, whatever its operations cost.
 // PLANTED_FAT_PERCENT: every 256th malloc looks at the resident memory, and touches pages of its own until they are so
 // many percent of the rest. With both 0 it is the control: the same code, nothing planted.
 #ifndef BENCH_PLANTED_PLANTED_H_
@@ -64,8 +64,8 @@ inline int64_t resident_pages() noexcept {
   const int64_t missing = (resident_pages() - have) * kFatPercent / 100 - have;
   if (missing < 8) return;
   __atomic_fetch_add(&ballast_pages, missing, __ATOMIC_RELAXED);
-  mmap(nullptr, static_cast<size_t>(missing) * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
-       0);
+  mmap(nullptr, static_cast<size_t>(missing) * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+       -1, 0);
 }
 
 inline void before_malloc() noexcept {

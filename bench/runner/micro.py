@@ -10,7 +10,7 @@ import subprocess
 from runner import measure, placement, workloads
 
 # Of `make test` and of the proofs: the loops that everybody knows.
-CORE = ("pair/48", "pair/2048", "lifo/64", "fifo/mixed", "random/narrow", "aligned/64", "realloc/doubling", "sized_delete/48")
+CORE = ("pair/48", "pair/2048", "lifo/64", "fifo/mixed", "random/narrow", "lifo/1024", "realloc/doubling", "sized_delete/48")
 # callgrind runs some 50 times slower.
 CALLGRIND_SCALE = "0.02"
 NAME = re.compile(r"^(.*?)/iterations:(\d+)/manual_time/threads:(\d+)$")
