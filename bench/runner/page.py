@@ -2,6 +2,7 @@
 """One HTML page of results, with everything in it: no scripts, no other files, no network."""
 import html
 import math
+import statistics
 
 from runner import plots, stats, table, workloads
 
@@ -79,6 +80,27 @@ def plain(results, what, digits, title, note):
     return f"<h2>{title}</h2><p class=note>{note}</p><table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
+# Metric, title, digits.
+FIGURES = (("cpu", "CPU time, seconds", 3), ("minor_faults", "page faults", 0), ("voluntary", "context switches, voluntary", 0),
+           ("involuntary", "context switches, involuntary", 0), ("rate", "requests a second", 0), ("p50_us", "latency, microseconds, 50 %", 0),
+           ("p99_us", "latency, microseconds, 99 %", 0), ("p99.9_us", "latency, microseconds, 99.9 %", 0))
+
+
+def figures(results, names):
+    """Medians of all that is measured besides time and peak memory, a block of rows for each figure."""
+    parts = []
+    for key, title, digits in FIGURES:
+        rows = []
+        for workload in names:
+            values = [results.values(workload, name, key) for name in results.names]
+            if any(values):
+                rows.append(f"<tr><td>{text(workload)}" + "".join(f"<td>{statistics.median(v):.{digits}f}" if v else "<td class=none>-" for v in values) + "</tr>")
+        if rows:
+            head = f"<tr><th>{title}" + "".join(f"<th>{text(n)}" for n in results.names) + "</tr>"
+            parts.append(f"<details><summary>{title}</summary><table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></details>")
+    return "".join(parts)
+
+
 def machine_list(results):
     machine = results.data["slices"][-1]["machine"]
     loads = [s["machine"]["load"] for s in results.data["slices"]]
@@ -134,7 +156,7 @@ def page(results, machine_drawing=""):
         parts.append("<h2>Programs</h2><div class=side>"
                      + figure(plots.bars(results, whole, "time", f"time, {results.base} = 1"), "Shorter to the left is better. Lines: 95 % intervals. Hollow: not significant.", "b")
                      + figure(plots.bars(results, whole, "peak_kib", f"peak RSS, {results.base} = 1"), "Of one process of the workload, the largest; of servers all together.", "c")
-                     + "</div>" + ratio_table(results, whole, True))
+                     + "</div>" + ratio_table(results, whole, True) + "<p class=note>Medians of what else was measured:</p>" + figures(results, whole))
     parts.append("<h2>Latency</h2>" + figure(plots.latency(results), "Of the clients' requests.", "d") if plots.latency(results) else "")
     if results.data["memory_over_time"]:
         parts.append("<h2>Memory over time</h2>" + figure(plots.memory_over_time(results), "Proportional set size, one run each, sampled from "

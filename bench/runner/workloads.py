@@ -127,7 +127,7 @@ def our_programs():
         Workload("object graph", program("object_graph", 12), OURS, quick=True),
         Workload("lifetimes", program("lifetimes", 2 * cpus, 4000000), OURS, quick=True),
         Workload("thread churn", program("thread_churn", 2500), OURS, quick=True),
-        Workload("size drift", program("size_drift", 20), OURS, quick=True),
+        Workload("size drift", program("size_drift", 14), OURS, quick=True),
         Workload("growth by realloc", program("realloc_growth", 96), OURS),
         Workload("batches, all CPUs", program("batches", 100, 20000, cpus), OURS),
         Workload("large blocks, half written", program("large_blocks", 250, 16, 50), OURS),
