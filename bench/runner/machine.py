@@ -64,7 +64,7 @@ def describe(chosen):
         "cpu": cpu_name(),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
-        "virtual": said("systemd-detect-virt") or "unknown",
+        "virtual": said("systemd-detect-virt", "--vm") or "unknown",
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()),
         "thp": first_line("/sys/kernel/mm/transparent_hugepage/enabled"),
