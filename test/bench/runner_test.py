@@ -157,6 +157,16 @@ check("every_plot_is_in_the_page", text.count("<svg") == 5 and "failed" in text,
 check("pareto_front", plots.front([(1, 1, "a"), (0.5, 2, "b"), (2, 2, "c"), (0.7, 0.9, "d")]) == [(0.5, 2, "b"), (0.7, 0.9, "d")])
 
 # ---- scripts --------------------------------------------------------------------------------------------------------
+compare = os.path.join(ROOT, "scripts", "ab")
+status, said = ab("--vs", f"again={ASHLAR}", "-n", "4", "--json", "own.json", "--", "perl", "-e", "print -e 'own.txt' ? 'here' : exit 9", script=compare)
+check("scripts_ab_runs_in_the_folder_of_the_user", "status 9" in said, said)
+with open(os.path.join(TMP, "own.txt"), "w", encoding="utf-8") as file:
+    file.write("x")
+status, said = ab("--vs", f"again={ASHLAR}", "-n", "4", "--json", "own.json", "--", "perl", "-e", "print -e 'own.txt' ? 'here' : exit 9", script=compare)
+row = re.search(r"^perl .* MiB  +[0-9.]+[~ ] [0-9.]+[~ ] +[0-9.]+[~ ] [0-9.]+", said, re.M)
+check("scripts_ab_prints_the_table", status == 0 and row and "glibc's median time" in said, said)
+seen = results.load(os.path.join(TMP, "own.json")) if status == 0 else None
+check("scripts_ab_keeps_raw_samples", seen and seen.names == ["glibc", "ashlar", "again"] and seen.passes() == (4, 4))
 ashlar = os.path.join(ROOT, "scripts", "ashlar")
 status, said = ab("cat", "/proc/self/maps", script=ashlar)
 check("scripts_ashlar_preloads", status == 0 and "/libashlar.so" in said, said)
