@@ -87,8 +87,8 @@ $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs bench-hash,$(goals)),ab) $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter bench-chan,$(goals)),chan) \
-  $(if $(filter test-programs,$(goals)),programs) \
+  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench-hash,$(goals)),hash) $(if $(filter bench bench-all bench-proofs,$(goals)),bench) \
+  $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter bench-chan,$(goals)),chan) $(if $(filter test-programs,$(goals)),programs) \
   $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE
 deps:
@@ -254,11 +254,16 @@ SOAK_OPS ?=
 soak: $(BUILD)/test/alloc/pattern_stress
 	@scripts/soak --build '$(abspath $(BUILD))' $(if $(SOAK_OPS),--ops $(SOAK_OPS),--seconds $(SOAK_SECONDS))
 
-## ab: real programs and our benchmarks under five allocators, time and memory side by side
+## ab: real programs and our benchmarks under six allocators, time and memory side by side, with significance
 ab: all bench-programs
 	@BUILD='$(abspath $(BUILD))' bench/ab $(AB)
 
-## bench-programs: the programs of bench/, without Ashlar, in build/bench/
+## bench: all of it, into build/bench/report/; can be stopped and goes on. SLICE=120 measures for so many seconds
+SLICE ?=
+bench: all bench-all
+	@BUILD='$(abspath $(BUILD))' bench/full $(SLICE)
+
+## bench-programs, bench-all: the programs of bench/, without Ashlar, in build/bench/; with the micro suite
 include $(wildcard bench/bench.mk bench/*/bench.mk)
 $(BENCH_PROGRAMS): | deps
 
@@ -287,12 +292,15 @@ install: all
 	install -m 644 $(public_headers) '$(include_dir)'
 	@# In the tree headers name each other by their path from its root; installed they are one folder.
 	sed -i -E 's|^#include "[a-z/]+/([a-z_]+\.h(pp)?)"|#include <ashlar/\1>|' $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 scripts/ashlar '$(DESTDIR)$(PREFIX)/bin'
 	@version=$$(awk '$$2 == "ASHLAR_VERSION" { printf "%d.%d.%d", $$3 / 10000, $$3 / 100 % 100, $$3 % 100 }' alloc/ashlar.h) && \
 	  sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$$version|" scripts/ashlar.pc.in >$(BUILD)/ashlar.pc
 	install -m 644 $(BUILD)/ashlar.pc '$(lib_dir)/pkgconfig'
 
 ## uninstall: what install put there
 uninstall:
+	rm -f '$(DESTDIR)$(PREFIX)/bin/ashlar'
 	rm -f $(addprefix '$(lib_dir)'/,libashlar.so libashlar-hardened.so libashlar.a libashlar-core.a pkgconfig/ashlar.pc)
 	rm -f $(addprefix '$(include_dir)'/,$(notdir $(public_headers)))
 	if [ -d '$(include_dir)' ]; then rmdir --ignore-fail-on-non-empty '$(include_dir)'; fi

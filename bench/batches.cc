@@ -35,6 +35,7 @@ uint32_t mixed_size(bench::Rng& random) {
 
 void* run(void* argument) {
   auto* work = static_cast<Work*>(argument);
+  bench::pin_thread(static_cast<long>(work->seed) - 1);
   bench::Rng random(work->seed);
   std::vector<bench::Block*> blocks(work->batch);
   std::vector<bench::Block*> kept;

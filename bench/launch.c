@@ -10,7 +10,8 @@
  *
  * Why a program of its own: ru_maxrss of a child starts at the resident size of the process that called exec, so a
  * runner as large as python3 would hide what small programs use. This one is static and below 1 MiB.
- * Programs of bench/ do not depend on it; bench/ab and bench/startup run everything through it.
+ * Programs of bench/ do not depend on it; bench/ab runs everything through it. Where the runner ends, or it is told to
+ * end, so does the program: a run that nobody waits for would disturb the next one.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -60,7 +62,8 @@ static int wait_for(pid_t child, double deadline, const sigset_t* child_ended, s
     }
     wait.tv_sec = (time_t)left;
     wait.tv_nsec = (long)((left - (double)wait.tv_sec) * 1e9);
-    sigtimedwait(child_ended, NULL, &wait);
+    const int signal = sigtimedwait(child_ended, NULL, &wait);
+    if (signal == SIGTERM || signal == SIGINT) deadline = 0;
   }
   return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
 }
@@ -89,6 +92,9 @@ int main(int argc, char** argv) {
   }
   sigemptyset(&child_ended);
   sigaddset(&child_ended, SIGCHLD);
+  sigaddset(&child_ended, SIGTERM);
+  sigaddset(&child_ended, SIGINT);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
   sigprocmask(SIG_BLOCK, &child_ended, &before);
   posix_spawnattr_init(&g_attributes);
   posix_spawnattr_setpgroup(&g_attributes, 0);

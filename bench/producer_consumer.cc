@@ -79,8 +79,9 @@ class Queue {
 };
 
 struct Pair {
-  Pair(size_t parcels, uint64_t seed_of_sizes) : queue(parcels), seed(seed_of_sizes) {}
+  Pair(size_t parcels, long number) : queue(parcels), index(number), seed(static_cast<uint64_t>(number) + 1) {}
   Queue queue;
+  long index;
   uint64_t seed;
   long messages = 0;
   uint64_t produced_bytes = 0;
@@ -91,6 +92,7 @@ struct Pair {
 
 void* produce(void* argument) {
   auto* pair = static_cast<Pair*>(argument);
+  bench::pin_thread(2 * pair->index);
   bench::Rng random(pair->seed);
   Parcel parcel;
   parcel.reserve(kParcel);
@@ -107,6 +109,7 @@ void* produce(void* argument) {
 
 void* consume(void* argument) {
   auto* pair = static_cast<Pair*>(argument);
+  bench::pin_thread(2 * pair->index + 1);
   Parcel parcel;
   parcel.reserve(kParcel);
   while (pair->queue.take(parcel)) {
@@ -141,7 +144,7 @@ int main(int argc, char** argv) {
   const long parcels = queued / kParcel;
   std::vector<Pair*> all;
   for (long i = 0; i < pairs; ++i) {
-    all.push_back(new Pair(static_cast<size_t>(parcels), static_cast<uint64_t>(i) + 1));
+    all.push_back(new Pair(static_cast<size_t>(parcels), i));
     all.back()->messages = messages;
   }
   const double start = bench::now_seconds();

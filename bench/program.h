@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// program.h - what the programs in bench/ share: a random generator, blocks that carry their own proof, arguments and
-// peak memory.
+// program.h - what the programs in bench/ share: a random generator, blocks that carry their own proof, arguments,
+// peak memory, and threads on the CPUs that the runner chose.
 //
 // Rules of every program: stdout is the same under every allocator (counts and checksums; bench/ab compares it with
 // glibc's), measurements go to stderr. Work is a fixed amount, never "as much as fits into a second".
@@ -9,6 +9,8 @@
 #define BENCH_PROGRAM_H_
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +75,21 @@ inline uint32_t drop_block(Block* block) {
   }
   std::free(block);
   return size;
+}
+
+/// Puts the calling thread onto the index-th CPU of BENCH_CPUS ("0,2,4", from build/bench/place), modulo their number;
+/// nothing where it is not set. Does not allocate. A CPU that may not be used ends the program: the run would be
+/// reported under a placement that it did not have.
+inline void pin_thread(long index) {
+  const char* list = std::getenv("BENCH_CPUS");
+  if (list == nullptr || *list == '\0') return;
+  long count = 1;
+  for (const char* at = list; *at != '\0'; ++at) count += *at == ',';
+  for (long skip = index % count; skip > 0; --skip) list = std::strchr(list, ',') + 1;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<size_t>(std::strtol(list, nullptr, 10)), &set);
+  if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0) fail("a CPU of BENCH_CPUS may not be used");
 }
 
 inline double now_seconds() {

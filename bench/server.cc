@@ -29,7 +29,8 @@ pthread_cond_t g_ended = PTHREAD_COND_INITIALIZER;
 long g_running;
 
 struct Chain {
-  explicit Chain(uint64_t seed) : random(seed) {}
+  explicit Chain(long number) : index(number), random(static_cast<uint64_t>(number) + 100) {}
+  long index;
   bench::Rng random;
   std::vector<bench::Block*> slots;
   long lives_left = 0;
@@ -41,6 +42,7 @@ void start_worker(Chain* chain);
 
 void* worker(void* argument) {
   auto* chain = static_cast<Chain*>(argument);
+  bench::pin_thread(chain->index);
   const auto slots = static_cast<uint32_t>(chain->slots.size());
   for (long i = 0; i < chain->operations; ++i) {
     bench::Block*& slot = chain->slots[chain->random.below(slots)];
@@ -87,7 +89,7 @@ int main(int argc, char** argv) {
   }
   std::vector<Chain*> all;
   for (long i = 0; i < chains; ++i) {
-    auto* chain = new Chain(static_cast<uint64_t>(i) + 100);
+    auto* chain = new Chain(i);
     chain->lives_left = lives;
     chain->operations = operations;
     for (long slot = 0; slot < slots; ++slot) {

@@ -25,6 +25,8 @@ LAYERS = {
     "alloc/slice": CORE,
     "test": CORE + ["hash", "chan", "alloc/slice", "bench"],
     "bench": CORE + ["hash", "chan", "alloc/slice"],
+    # Compiled into copies of the core that are worse on purpose, so it sees what is inside.
+    "bench/planted": CORE,
 }
 # Of a module's headers, the only ones for the modules that stand on it (tests under test/white see all).
 # options.h: the primitives have traces of their own in ASHLAR_DEBUG.

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What bench/ab, bench/micro and bench/startup share.
+"""What bench/ab, bench/report and bench/readme share. Imports go from left to right in:
 
-allocators: which libraries there are, and whether they really load. measure: one run of one program. workloads: what
-bench/ab runs. machine: what the numbers were taken on. table: medians, ratios, text. Python's standard library only:
-the first command of README.md must run on a fresh Debian. Imports go from left to right in: measure, allocators,
-workloads | machine | table, the scripts.
+    measure | allocators, machine | workloads, micro, placement | stats, journal | engine, results | table | plots, page
+
+measure: one run of one program. allocators: which libraries there are, and whether they really load. machine: what the
+numbers were taken on. workloads, micro, placement: what is run. stats: medians, intervals, tests; numpy is all that it
+needs. journal: samples on disk, for runs that are continued. engine: the order of runs, and when it is enough.
+results: what the samples say. table: text. plots (matplotlib), page (HTML): what people look at.
 """

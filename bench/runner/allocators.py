@@ -13,6 +13,13 @@ KNOWN = {
     "mimalloc": ("libmimalloc.so.2.0", "apt-get install libmimalloc2.0"),
     "jemalloc": ("libjemalloc.so.2", "apt-get install libjemalloc2"),
     "tcmalloc": ("libtcmalloc_minimal.so.4", "apt-get install libtcmalloc-minimal4"),
+    "tbb": ("libtbbmalloc_proxy.so.2", "apt-get install libtbbmalloc2"),
+}
+# Known, but compared only if asked for: a library without anything in it (what does preloading cost?), and Ashlar with
+# every block checked.
+EXTRA = {
+    "empty": ("bench/libempty.so", "make bench-programs"),
+    "hardened": ("libashlar-hardened.so", "make"),
 }
 BASE = "mimalloc"
 
@@ -31,10 +38,10 @@ def folders():
 
 def find(name):
     """The known allocator `name`; where its library is missing, `problem` says so and names the cure."""
-    file, cure = KNOWN[name]
+    file, cure = {**KNOWN, **EXTRA}[name]
     if not file:
         return Allocator(name, "")
-    places = [measure.BUILD] if name == "ashlar" else folders()
+    places = [measure.BUILD] if cure.startswith("make") else folders()
     for place in places:
         path = os.path.join(place, file)
         if os.path.exists(path):
@@ -51,13 +58,19 @@ def parse(text):
             path = os.path.abspath(path)
             problem = "" if os.path.exists(path) else f"{path} does not exist"
             chosen.append(Allocator(name, path, problem))
-        elif name in KNOWN:
+        elif name in KNOWN or name in EXTRA:
             chosen.append(find(name))
         else:
-            raise SystemExit(f"--libs: '{name}' is neither NAME=PATH nor one of {' '.join(KNOWN)}")
+            raise SystemExit(f"--libs: '{name}' is neither NAME=PATH nor one of {' '.join([*KNOWN, *EXTRA])}")
     if len({a.name for a in chosen}) != len(chosen):
         raise SystemExit("--libs: a name occurs twice")
     return chosen
+
+
+def against_itself(name):
+    """--aa: the same library under two names."""
+    first = parse(name)[0]
+    return [first, Allocator(first.name + " again", first.path, first.problem)]
 
 
 def check(allocator, scratch):
@@ -70,9 +83,8 @@ def check(allocator, scratch):
         allocator.problem = f"{allocator.path} cannot be preloaded: {said.splitlines()[0]}"
 
 
-def usable(text, scratch, say):
-    """Those of --libs that load; says what is left out and why."""
-    chosen = parse(text)
+def usable(chosen, scratch, say):
+    """Those of `chosen` that load; says what is left out and why."""
     for allocator in chosen:
         check(allocator, scratch)
         if allocator.problem:

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""Medians, ratios and the text tables made of them."""
+"""Text tables of results. A difference that is not significant is marked with a tilde, everywhere."""
 import math
-import statistics
+
+from runner import stats, workloads
+
+LEGEND = "below 1 is better; ~ not significant"
 
 
-def geomean(values):
-    return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
+def number(value, digits=2):
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def spread(values):
-    """(largest - smallest) / median: the noise of a few repetitions."""
-    return (max(values) - min(values)) / statistics.median(values)
+def ratio(cell):
+    """Always as wide: what is not significant has a tilde."""
+    if math.isnan(cell.ratio):
+        return "- "
+    return number(cell.ratio) + ("~" if cell.q > stats.ALPHA else " ")
 
 
-def middle_spread(values):
-    """(upper quartile - lower quartile) / median: the noise of many repetitions."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return (high - low) / middle
-
-
-def ratio_text(value):
-    return "-" if math.isnan(value) else f"{value:.2f}"
+def seconds(value):
+    for unit, size in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size / 10:
+            return f"{value / size:.3f} {unit}"
+    return f"{value * 1e9:.2f} ns"
 
 
 def text_table(head, rows):
@@ -35,65 +37,96 @@ def text_table(head, rows):
     return "\n".join([line(head), rule, *(line(row) if row else rule for row in rows)])
 
 
-class Results:
-    """Samples by workload and allocator, failures beside them."""
+def with_interval(mean):
+    return f"{number(mean[0])} [{number(mean[1])} {number(mean[2])}]"
 
-    def __init__(self, workloads, names, base):
-        self.workloads, self.names, self.base = workloads, names, base
-        self.samples = {w: {n: [] for n in names} for w in workloads}
-        self.failures = {}  # (workload, name): why
 
-    def median(self, workload, name, what):
-        """NaN where it failed or never ran."""
-        samples = self.samples[workload][name]
-        if (workload, name) in self.failures or not samples:
-            return math.nan
-        return statistics.median(getattr(s, what) for s in samples)
+def cell_text(results, workload, name, memory):
+    if (workload, name) in results.failures:
+        return "failed "
+    text = ratio(results.cell(workload, name, "time"))
+    return text + " " + ratio(results.cell(workload, name, "peak_kib")) if memory else text
 
-    def ratio(self, workload, name, what):
-        below = self.median(workload, self.base, what)
-        # CPU time is counted in ticks on some kernels, so a short program may show none.
-        return self.median(workload, name, what) / below if below else math.nan
 
-    def geomean(self, name, what):
-        """Over the rows where both `name` and the base have a value."""
-        ratios = [self.ratio(w, name, what) for w in self.workloads]
-        return geomean([r for r in ratios if r > 0])
-
-    def noise(self):
-        """The median over all cells of the spread of wall time."""
-        cells = [spread([s.wall for s in samples]) for row in self.samples.values() for samples in row.values()
-                 if len(samples) > 1]
-        return statistics.median(cells) if cells else math.nan
-
-    def cell(self, workload, name):
-        if (workload, name) in self.failures:
-            return "failed"
-        time, peak = self.ratio(workload, name, "wall"), self.ratio(workload, name, "peak_kib")
-        return f"{ratio_text(time)} {ratio_text(peak)}"
-
-    def worst(self, name, what):
-        """(ratio, workload) of the worst row, or None."""
-        rows = [(self.ratio(w, name, what), w) for w in self.workloads]
-        rows = [row for row in rows if row[0] > 0]
-        return max(rows) if rows else None
-
-    def text(self):
-        others = [n for n in self.names if n != self.base]
-        rows = []
-        for workload in self.workloads:
-            seconds, kib = self.median(workload, self.base, "wall"), self.median(workload, self.base, "peak_kib")
-            absolute = ["failed", ""] if math.isnan(seconds) else [f"{seconds:.3f} s", f"{kib / 1024:.1f} MiB"]
-            rows.append([workload, *absolute, *(self.cell(workload, n) for n in others)])
-        rows.append(None)
-        means = [f"{ratio_text(self.geomean(n, 'wall'))} {ratio_text(self.geomean(n, 'peak_kib'))}" for n in others]
-        rows.append(["geometric mean", "", "", *means])
-        rows.append(["of CPU time", "", "", *(ratio_text(self.geomean(n, "cpu")) + "     " for n in others)])
-        lines = [text_table(["", self.base, "peak RSS", *others], rows), ""]
+def group_table(results, names, memory):
+    """Rows of one kind: the base's absolute figures, the others' ratios, geometric means below."""
+    others = [n for n in results.names if n != results.base]
+    rows = []
+    for workload in names:
+        time, peak = results.cell(workload, results.base, "time"), results.cell(workload, results.base, "peak_kib")
+        missing = "failed" if (workload, results.base) in results.failures else "-"
+        absolute = [missing] if math.isnan(time.median) else [seconds(time.median)]
+        if memory:
+            absolute.append("" if math.isnan(peak.median) else f"{peak.median / 1024:.1f} MiB")
+        rows.append([workload, *absolute, *(cell_text(results, workload, n, memory) for n in others)])
+    if len(names) > 1:
+        blank = [""] * (2 if memory else 1)
+        means = []
         for name in others:
-            slow, fat = self.worst(name, "wall"), self.worst(name, "peak_kib")
-            if slow and fat:
-                lines.append(f"worst of {name}: time {slow[0]:.2f} ({slow[1]}), peak RSS {fat[0]:.2f} ({fat[1]})")
-        for (workload, name), why in self.failures.items():
-            lines.append(f"failed: {workload} under {name}: {why}")
-        return "\n".join(lines)
+            text = number(results.mean(name, "time", names)[0]) + " "
+            means.append(text + " " + number(results.mean(name, "peak_kib", names)[0]) + " " if memory else text)
+        rows += [None, ["geometric mean", *blank, *means]]
+        if memory:
+            rows.append(["of CPU time", *blank, *(number(results.mean(n, "cpu", names)[0]) + "       " for n in others)])
+    head = ["", results.base, *(["peak RSS"] if memory else []), *others]
+    return text_table(head, rows)
+
+
+def plain_table(results, what, title, digits):
+    """Figures without statistics: instructions, bytes per object. None where there are none."""
+    rows = []
+    for workload in results.of_group(workloads.MICRO):
+        values = [what(workload, name) for name in results.names]
+        if any(v is not None for v in values):
+            rows.append([workload.replace("/threads:1", ""), *("-" if v is None else f"{v:.{digits}f}" for v in values)])
+    return text_table([title, *results.names], rows) if rows else None
+
+
+def medians_of(results, metric):
+    def what(workload, name):
+        values = sorted(results.values(workload, name, metric))
+        return values[len(values) // 2] if values else None
+    return what
+
+
+def text(results):
+    parts = []
+    whole = results.of_group(workloads.REAL, workloads.OURS, workloads.SERVERS, workloads.COMMAND)
+    if whole:
+        parts.append(f"Columns: {results.base}'s median time and peak RSS; the others' time and peak RSS as ratios to it ({LEGEND}).")
+        parts.append(group_table(results, whole, True))
+    for group in (workloads.MICRO, workloads.PLACED):
+        names = [w for w in results.of_group(group) if results.data["samples"][w]]
+        if names:
+            parts.append(f"{group}: {results.base}'s median time of one operation; the others' as ratios to it ({LEGEND}).")
+            parts.append(group_table(results, names, False))
+    parts.append(plain_table(results, lambda w, n: results.data["instructions"].get(w, {}).get(n), "instructions", 1))
+    parts.append(plain_table(results, medians_of(results, "bytes_per_object"), "bytes per object", 1))
+    parts.append("\n".join(verdict(results, whole or results.workloads)))
+    return "\n\n".join(part for part in parts if part)
+
+
+def verdict(results, names):
+    """Means with their intervals, the worst rows, how much is chance, what is missing."""
+    lines = []
+    for name in [n for n in results.names if n != results.base] if len(names) > 1 else []:
+        time, peak = results.mean(name, "time", names), results.mean(name, "peak_kib", names)
+        slow, fat = results.worst(name, "time", names), results.worst(name, "peak_kib", names)
+        if slow and fat:
+            lines.append(f"{name}: time {with_interval(time)}, worst {slow[0]:.2f} ({slow[1]}); peak RSS {with_interval(peak)}, "
+                         f"worst {fat[0]:.2f} ({fat[1]})")
+    if lines:
+        lines.insert(0, "geometric means with their 95 % intervals:")
+    least, most = results.passes()
+    if results.compared:
+        found = sum(cell.significant for cell in results.compared)
+        lines.append(f"{found} of {len(results.compared)} differences are significant: Mann-Whitney U, corrected by Benjamini and Hochberg, so that "
+                     f"at most {100 * stats.ALPHA:.0f} % of those are expected to be chance.")
+    if least < 4:
+        lines.append(f"Only {least} to {most} samples of each: too few to call anything significant." if least != most else
+                     f"Only {least} samples of each: too few to call anything significant.")
+    for row in results.data["skipped"]:
+        lines.append(f"left out: {row['workload']}: {row['why']}")
+    for (workload, name), why in results.failures.items():
+        lines.append(f"failed: {workload} under {name}: {why}")
+    return lines
