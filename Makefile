@@ -83,6 +83,8 @@ opt_tsan := -g -O1 -fsanitize=thread
 opt_fuzz := -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 # g++ marks inline constants as unique in the process, a binding that objcopy cannot take back; clang does not.
 $(foreach c,$(native),$(if $(findstring clang,$(cxx_$(c))),,$(eval opt_$(c) += -fno-gnu-unique)))
+# Maps exchange 16 bytes; clang calls libatomic for them where the whole file does not allow cmpxchg16b.
+$(if $(filter x86_64,$(shell uname -m)),$(foreach c,$(native),$(eval opt_$(c) += -mcx16)))
 
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)

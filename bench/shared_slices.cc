@@ -13,9 +13,9 @@
 #include <atomic>
 #include <vector>
 
-#include "bench/program.h"
 #include "alloc/slice/shared_slice.h"
 #include "alloc/slice/slice.h"
+#include "bench/program.h"
 
 namespace {
 

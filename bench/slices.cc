@@ -18,8 +18,8 @@
 #include <string_view>
 #include <vector>
 
-#include "bench/program.h"
 #include "alloc/slice/slice.h"
+#include "bench/program.h"
 
 namespace {
 

@@ -14,9 +14,9 @@
 #include <utility>
 
 #include "alloc/ashlar.h"
-#include "sizeclass/growth.h"
 #include "alloc/slice/errors.h"
 #include "alloc/slice/growslice.h"
+#include "sizeclass/growth.h"
 
 namespace ashlar {
 

@@ -13,8 +13,8 @@
 #include <ranges>
 #include <type_traits>
 
-#include "sizeclass/growth.h"
 #include "alloc/slice/errors.h"
+#include "sizeclass/growth.h"
 
 namespace ashlar {
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * growslice_c.c - slices from C: grow, view, errors. The example of alloc/slice/README.md; test/slice/examples.sh compiles it
- * in several ways and runs it. (Linked with libashlar.a, its malloc is Ashlar's; elsewhere another one.)
+ * growslice_c.c - slices from C: grow, view, errors. The example of alloc/slice/README.md; test/slice/examples.sh
+ * compiles it in several ways and runs it. (Linked with libashlar.a, its malloc is Ashlar's; elsewhere another one.)
  */
 #include <errno.h>
 #include <stdio.h>

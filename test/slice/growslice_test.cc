@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// growslice_test.cc - the C functions of alloc/slice/growslice.h, and ashlar_expand: growth in place and by moves, views,
-// every bad input.
+// growslice_test.cc - the C functions of alloc/slice/growslice.h, and ashlar_expand: growth in place and by moves,
+// views, every bad input.
 #include "alloc/slice/growslice.h"
 
 #include <errno.h>

@@ -7,9 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "alloc/ashlar.h"
-#include "sizeclass/rounding.h"
 #include "alloc/slice/growslice.h"
 #include "alloc/slice/slice.h"
+#include "sizeclass/rounding.h"
 
 namespace ashlar_test {
 namespace {

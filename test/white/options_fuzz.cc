@@ -54,6 +54,13 @@ constexpr string_view kWords[] = {
     "stats:exit",
     "purge_delay:5s",
     "percpu:off",
+    "purge_thread",
+    "membarrier",
+    "guard_sample",
+    "chantrace",
+    "maptrace",
+    "k",
+    "4294968",
 };
 
 bool parse_flag(string_view value, bool& out) {
@@ -78,10 +85,26 @@ bool parse_time(string_view value, uint32_t& out) {
   return true;
 }
 
+bool parse_count(string_view value, uint32_t& out) {
+  if (!value.empty() && value.back() == 'k') {
+    value.remove_suffix(1);
+    uint32_t thousands = 0;
+    if (value.empty() || value.find_first_not_of("0123456789") != string_view::npos || !parse_time(value, thousands) ||
+        uint64_t{thousands} * 1000 > UINT32_MAX)
+      return false;
+    out = thousands * 1000;
+    return true;
+  }
+  return value.find_first_not_of("0123456789") == string_view::npos && parse_time(value, out);
+}
+
 /// Whether `key` with `value` is a good setting of ASHLAR_CONF; it is made in `out`.
 bool set_conf(string_view key, string_view value, Options& out) {
   if (key == "percpu") return parse_flag(value, out.percpu);
   if (key == "purge") return parse_flag(value, out.purge);
+  if (key == "purge_thread") return parse_flag(value, out.purge_thread);
+  if (key == "membarrier") return parse_flag(value, out.membarrier);
+  if (key == "guard_sample") return parse_count(value, out.guard_sample);
   if (key == "purge_delay") return parse_time(value, out.purge_delay_ms);
   if (key == "thp") {
     if (value != "auto" && value != "on" && value != "off") return false;
@@ -95,6 +118,8 @@ bool set_conf(string_view key, string_view value, Options& out) {
 
 bool set_debug(string_view key, string_view value, Options& out) {
   if (key == "inittrace") return parse_flag(value, out.inittrace);
+  if (key == "chantrace") return parse_flag(value, out.chantrace);
+  if (key == "maptrace") return parse_flag(value, out.maptrace);
   return key == "scavtrace" && parse_flag(value, out.scavtrace);
 }
 
@@ -173,7 +198,9 @@ void run(const uint8_t* data, size_t size) {
 
   in.require(got.percpu == expected.percpu && got.purge == expected.purge && got.thp == expected.thp &&
                  got.stats_exit == expected.stats_exit && got.inittrace == expected.inittrace &&
-                 got.scavtrace == expected.scavtrace,
+                 got.scavtrace == expected.scavtrace && got.chantrace == expected.chantrace &&
+                 got.maptrace == expected.maptrace && got.purge_thread == expected.purge_thread &&
+                 got.membarrier == expected.membarrier && got.guard_sample == expected.guard_sample,
              "options");
   in.require(got.purge_delay_ms == expected.purge_delay_ms, "purge_delay", got.purge_delay_ms, expected.purge_delay_ms);
   in.require(said.empty() == (complaints == 0), "silence", said.size(), complaints);
