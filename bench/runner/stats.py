@@ -5,8 +5,8 @@ Intervals: bootstrap percentiles of the median (B. Efron and R. Tibshirani, 1993
 mid-ranks, two-sided; its distribution given the ties is counted exactly up to EXACT_UP_TO samples, beyond that it is the
 normal approximation with the correction for ties. Many comparisons: Y. Benjamini and Y. Hochberg's false discovery rate,
 1995: of what is called significant at ALPHA, at most that share is expected to be chance, and where nothing differs at
-all the probability of calling anything significant is ALPHA. numpy alone: Debian's scipy cannot be installed beside
-some boost packages, and a first command must not fail for that."""
+all the probability of calling anything significant is ALPHA. Not scipy.stats.mannwhitneyu: Debian's
+(1.10) is exact only where nothing is tied, and peak RSS is full of ties; false_discovery_control came in 1.11."""
 import math
 
 import numpy

@@ -6,22 +6,9 @@
 
 #include <atomic>
 #include <cstdint>
-#include <relacy/relacy.hpp>
+#include <new>
 
-// relacy makes macros of names of the language and of std.
-#undef new
-#undef delete
-#undef malloc
-#undef calloc
-#undef realloc
-#undef free
-#undef assert
-#undef memory_order_relaxed
-#undef memory_order_consume
-#undef memory_order_acquire
-#undef memory_order_release
-#undef memory_order_acq_rel
-#undef memory_order_seq_cst
+#include "test/support/relacy.h"
 
 // relacy replaces operator new by malloc, and not every operator delete: AddressSanitizer must not mind, nor that it
 // leaks its stacks. (So one file of a program includes this.)

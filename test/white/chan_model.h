@@ -12,21 +12,7 @@
 #include <string>
 
 #include "chan/select.h"
-// relacy redefines new and delete; it comes last.
-#include <relacy/relacy.hpp>
-
-// Its macros for these names get in the way of the standard's; ours say `$` themselves.
-#undef new
-#undef delete
-#undef malloc
-#undef free
-#undef assert
-#undef memory_order_relaxed
-#undef memory_order_consume
-#undef memory_order_acquire
-#undef memory_order_release
-#undef memory_order_acq_rel
-#undef memory_order_seq_cst
+#include "test/support/relacy.h"
 
 namespace chan_model {
 

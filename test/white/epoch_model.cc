@@ -5,23 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "alloc/epoch_core.h"
-#include "test/support/relacy_atomics.h"
+#include "test/support/relacy_epoch.h"
 
 namespace ashlar_test {
 namespace {
-
-struct ModelAtomics {
-  template <class T>
-  using Atomic = RelacyAtomic<T>;
-  using Plain = ModelAtomics;
-  static constexpr uint32_t kBagBlocks = 1;
-
-  static void light_barrier() {}
-  static void heavy_barrier() {}
-  static void* allocate_bag(size_t bytes) { return ::operator new(bytes); }
-  static void deallocate_bag(void* p) { ::operator delete(p); }
-  static void* allocate_record(size_t bytes) { return ::operator new (bytes, std::align_val_t{128}); }
-};
 
 struct Block {
   rl::var<int> alive;
@@ -35,7 +22,7 @@ void kill(void* p) {
 // look that is not ordered before it, and a look behind it finds 0.
 template <bool kFencedPin>
 struct Replace : rl::test_suite<Replace<kFencedPin>, 3> {
-  using P = ModelAtomics;
+  using P = RelacyEpochParts;
   using Head = ashlar::EpochHead<P>;
   using Core = ashlar::EpochCore<P>;
 

@@ -6,26 +6,14 @@
 
 #include "alloc/epoch_core.h"
 #include "alloc/slice/shared_slice.h"
-#include "test/support/relacy_atomics.h"
+#include "test/support/relacy_epoch.h"
 
 namespace ashlar_test {
 namespace {
 
 enum class Twin : uint8_t { kShips, kStoresRelaxed, kFreesAtOnce };
 
-struct EpochParts {
-  template <class T>
-  using Atomic = RelacyAtomic<T>;
-  using Plain = EpochParts;
-  static constexpr uint32_t kBagBlocks = 1;
-
-  static void light_barrier() {}
-  static void heavy_barrier() {}
-  static void* allocate_bag(size_t bytes) { return ::operator new(bytes); }
-  static void deallocate_bag(void* p) { ::operator delete(p); }
-  static void* allocate_record(size_t bytes) { return ::operator new (bytes, std::align_val_t{128}); }
-};
-using Core = ashlar::EpochCore<EpochParts>;
+using Core = ashlar::EpochCore<RelacyEpochParts>;
 constexpr unsigned kThreads = 3;
 
 template <Twin kTwin>
@@ -106,7 +94,7 @@ struct ModelBarrier {
     Pin& operator=(const Pin&) = delete;
 
    private:
-    static ashlar::EpochHead<EpochParts>* head() { return world->record[rl::thread_index()]; }
+    static ashlar::EpochHead<RelacyEpochParts>* head() { return world->record[rl::thread_index()]; }
   };
   static constexpr bool kKeeps = false;
   static void retire(void* buffer, size_t bytes) {
@@ -146,7 +134,7 @@ struct Append : rl::test_suite<Append<kTwin, Policy>, kThreads> {
     for (int i = 0; i < 8; ++i) mine.core.collect(mine.core.records());
     for (auto* r = mine.core.records(); r != nullptr;) {
       auto* next = r->next;
-      if (r->spare != nullptr) EpochParts::deallocate_bag(r->spare);
+      if (r->spare != nullptr) RelacyEpochParts::deallocate_bag(r->spare);
       r->~EpochRecord();
       ::operator delete (r, std::align_val_t{128});
       r = next;
