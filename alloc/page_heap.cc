@@ -321,14 +321,21 @@ bool PageHeap::renew(uintptr_t start, size_t bytes) noexcept {
 
 void PageHeap::advise_again(uintptr_t start, size_t bytes) noexcept {
   for (uintptr_t from = start; from < start + bytes;) {
-    const size_t page = page_of(from);
-    const bool huge = is_advised_huge(page);
-    size_t to = page + 1;
-    while (address(to) < start + bytes && is_advised_huge(to) == huge) ++to;
-    const uintptr_t open = window_.base + __atomic_load_n(&advised_bytes_, __ATOMIC_RELAXED);
-    const uintptr_t end = address(to) < open ? address(to) : open;
+    bool huge = false;
+    uintptr_t next = 0;
+    uintptr_t open = 0;
+    {
+      MutexGuard guard(mutex_);  // the heap may be growing, or withdraw its advice; the kernel works without the lock
+      const size_t page = page_of(from);
+      huge = is_advised_huge(page);
+      size_t to = page + 1;
+      while (address(to) < start + bytes && is_advised_huge(to) == huge) ++to;
+      next = address(to);
+      open = window_.base + advised_bytes_;
+    }
+    const uintptr_t end = next < open ? next : open;
     if (from < end) os::advise_huge(from, end - from, huge);
-    from = address(to);
+    from = next;
   }
 }
 
