@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <compare>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -229,83 +232,99 @@ struct Event {
   uint64_t in, in2, out;
 };
 
-/// Whether the events of one key can be put into an order that respects real time and in which each answer is right.
-/// (Wing and Gong's search, with the set of what is done and the value as its memory: at most 64 events at once.)
-bool is_linearizable(std::vector<Event> events) {
-  std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.begin < b.begin; });
-  // Cut where nothing overlaps: the possible values there carry over.
-  std::vector<uint64_t> values{0};  // 0: not there
-  for (size_t from = 0; from < events.size();) {
-    uint64_t latest = events[from].end;
-    size_t to = from + 1;
-    while (to < events.size() && events[to].begin < latest) latest = std::max(latest, events[to++].end);
-    const size_t n = to - from;
-    if (n > 60) return true;                           // too many to say; the test counts on most pieces being small
-    std::vector<std::pair<uint64_t, uint64_t>> stack;  // done, value
-    std::vector<std::pair<uint64_t, uint64_t>> known;
-    for (const uint64_t value : values) stack.emplace_back(0, value);
-    const uint64_t all = n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
-    values.clear();
-    while (!stack.empty()) {
-      const auto state = stack.back();
-      stack.pop_back();
-      if (std::find(known.begin(), known.end(), state) != known.end()) continue;
-      known.push_back(state);
-      const auto [done, value] = state;
-      if (done == all) {
-        if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
-        continue;
-      }
-      uint64_t first_end = ~uint64_t{0};
-      for (size_t i = 0; i < n; ++i) {
-        if ((done >> i & 1) == 0) first_end = std::min(first_end, events[from + i].end);
-      }
-      for (size_t i = 0; i < n; ++i) {
-        const Event& e = events[from + i];
-        if ((done >> i & 1) != 0 || e.begin > first_end) continue;
-        uint64_t next = value;
-        bool right = false;
-        switch (e.kind) {
-          case Event::kFind:
-            right = e.success == (value != 0) && (!e.success || e.out == value);
-            break;
-          case Event::kInsert:
-            right = e.success == (value == 0);
-            if (e.success) next = e.in;
-            break;
-          case Event::kAssign:
-            right = e.success == (value == 0);
-            next = e.in;
-            break;
-          case Event::kErase:
-            right = e.success == (value != 0) && (!e.success || e.out == value);
-            next = 0;
-            break;
-          case Event::kSwap:
-            right = e.success == (value == e.in2 && value != 0);
-            if (e.success) next = e.in;
-            break;
-        }
-        if (right) stack.emplace_back(done | uint64_t{1} << i, next);
-      }
+/// What each thread did to one key, in its order.
+using History = std::vector<std::vector<Event>>;
+
+/// Whether `e` gives a right answer where the key's value is `*value` (0: not there); makes it what it is afterwards.
+bool answers_right(const Event& e, uint64_t* value) {
+  switch (e.kind) {
+    case Event::kFind:
+      return e.success == (*value != 0) && (!e.success || e.out == *value);
+    case Event::kInsert: {
+      const bool right = e.success == (*value == 0);
+      if (e.success) *value = e.in;
+      return right;
     }
-    if (values.empty()) return false;
-    from = to;
+    case Event::kAssign: {
+      const bool right = e.success == (*value == 0);
+      *value = e.in;
+      return right;
+    }
+    case Event::kErase: {
+      const bool right = e.success == (*value != 0) && (!e.success || e.out == *value);
+      *value = 0;
+      return right;
+    }
+    case Event::kSwap: {
+      const bool right = e.success == (*value == e.in2 && *value != 0);
+      if (e.success) *value = e.in;
+      return right;
+    }
   }
-  return true;
+  return false;
+}
+
+/// Whether the events of one key can be put into an order that respects real time and in which each answer is right:
+/// Wing and Gong's search, exact however many events overlap. Each thread's events are in order already, so what is
+/// done is a number a thread, and with the value the whole state.
+bool is_linearizable(const History& threads) {
+  constexpr size_t kMostThreads = 4;
+  struct State {
+    std::array<size_t, kMostThreads> done;
+    uint64_t value;
+    auto operator<=>(const State&) const = default;
+  };
+  if (threads.size() > kMostThreads) abort();
+  std::set<State> known;
+  std::vector<State> stack{State{}};
+  while (!stack.empty()) {
+    const State state = stack.back();
+    stack.pop_back();
+    if (!known.insert(state).second) continue;
+    uint64_t first_end = ~uint64_t{0};
+    for (size_t t = 0; t < threads.size(); ++t) {
+      if (state.done[t] < threads[t].size()) first_end = std::min(first_end, threads[t][state.done[t]].end);
+    }
+    if (first_end == ~uint64_t{0}) return true;  // all done
+    // Pushed last, so tried first: what ended first, which is mostly how it was.
+    std::vector<std::pair<uint64_t, State>> next_states;
+    for (size_t t = 0; t < threads.size(); ++t) {
+      if (state.done[t] == threads[t].size()) continue;
+      const Event& e = threads[t][state.done[t]];
+      State next = state;
+      ++next.done[t];
+      if (e.begin < first_end && answers_right(e, &next.value)) next_states.emplace_back(e.end, next);
+    }
+    std::sort(next_states.rbegin(), next_states.rend());
+    for (const auto& [end, next] : next_states) stack.push_back(next);
+  }
+  return false;
 }
 
 TEST(Linearizability, the_checker_finds_what_is_wrong) {
   const Event insert{0, 1, Event::kInsert, true, 5, 0, 0}, lost{2, 3, Event::kFind, false, 0, 0, 0};
-  EXPECT_FALSE(is_linearizable({insert, lost}));
+  EXPECT_FALSE(is_linearizable({{insert}, {lost}}));
+  EXPECT_FALSE(is_linearizable({{insert, lost}}));
   const Event overlapping{0, 3, Event::kFind, false, 0, 0, 0};
-  EXPECT_TRUE(is_linearizable({insert, overlapping}));
+  EXPECT_TRUE(is_linearizable({{insert}, {overlapping}}));
   const Event again{2, 3, Event::kInsert, true, 6, 0, 0};
-  EXPECT_FALSE(is_linearizable({insert, again})) << "inserted twice";
+  EXPECT_FALSE(is_linearizable({{insert}, {again}})) << "inserted twice";
   const Event stale{4, 5, Event::kFind, true, 0, 0, 5}, assign{2, 3, Event::kAssign, false, 7, 0, 0};
-  EXPECT_FALSE(is_linearizable({insert, assign, stale}));
+  EXPECT_FALSE(is_linearizable({{insert}, {assign}, {stale}}));
   const Event erased{2, 3, Event::kErase, true, 0, 0, 6};
-  EXPECT_FALSE(is_linearizable({insert, erased})) << "erased another value";
+  EXPECT_FALSE(is_linearizable({{insert}, {erased}})) << "erased another value";
+}
+
+TEST(Linearizability, the_checker_sees_to_the_end_of_what_overlaps) {
+  // One thread's operation lasts throughout 500 of another's: all of it is one piece. The last answer is wrong, or not.
+  History history{{{0, 5000, Event::kFind, false, 0, 0, 0}}, {}};
+  for (uint64_t i = 0; i < 250; ++i) {
+    history[1].push_back({10 * i + 1, 10 * i + 2, Event::kInsert, true, i + 1, 0, 0});
+    history[1].push_back({10 * i + 3, 10 * i + 4, Event::kErase, true, 0, 0, i + 1});
+  }
+  EXPECT_TRUE(is_linearizable(history));
+  history[1].back().out = 7;
+  EXPECT_FALSE(is_linearizable(history));
 }
 
 /// Records what threads do to a few hot keys while others make the map grow and shrink all the time.
@@ -372,11 +391,8 @@ void record_and_check(uint64_t seed, int rounds, bool breaks, uint64_t* violatio
     stop = true;
     mover.join();
     for (uint64_t key = 0; key < kKeys; ++key) {
-      std::vector<Event> all;
-      for (unsigned t = 0; t < kThreads; ++t) {
-        const auto& part = events[t * kKeys + key];
-        all.insert(all.end(), part.begin(), part.end());
-      }
+      History all;
+      for (unsigned t = 0; t < kThreads; ++t) all.push_back(events[t * kKeys + key]);
       if (!is_linearizable(all)) ++*violations;
     }
   }
