@@ -50,8 +50,9 @@ void expect_good_child(const std::function<void()>& rest) {
   if (child == 0) {
     alarm(kSeconds);
     rest();
-    // qemu-user 7.2 aborts where the child of a process with threads starts one, with any malloc.
-    if (ashlar_test::is_emulated()) {
+    // qemu-user 7.2 aborts where the child of a process with threads starts one, with any malloc; so does
+    // ThreadSanitizer.
+    if (ashlar_test::is_emulated() || ashlar_test::kUnderTsan) {
       work();
     } else {
       work_with_threads();
@@ -167,6 +168,8 @@ TEST_F(ForkLocksDeathTest, malloc_with_the_page_heap_held_says_so) {
 }
 
 TEST_F(ForkLocksDeathTest, fork_that_cannot_go_on_says_so) {
+  GTEST_FLAG_SET(death_test_style,
+                 "threadsafe");  // a process of its own: ThreadSanitizer lets no forked one start threads
   // The other thread holds central locks and waits for the page heap, which the forking thread holds: nobody can move.
   EXPECT_EXIT(
       {
