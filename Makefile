@@ -89,7 +89,7 @@ $(if $(filter x86_64,$(shell uname -m)),$(foreach c,$(native),$(eval opt_$(c) +=
 # ---- packages: scripts/deps once, for all goals together, before the first compilation -----------------
 goals := $(or $(MAKECMDGOALS),all)
 deps_sets := build $(if $(findstring clang,$(CXX))$(filter fuzz,$(goals)),clang) $(if $(filter lint,$(goals)),lint) \
-  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench-hash,$(goals)),hash) $(if $(filter bench bench-all bench-proofs,$(goals)),bench) \
+  $(if $(filter ab bench-programs,$(goals)),ab) $(if $(filter bench-hash%,$(goals)),hash) $(if $(filter bench bench-all bench-proofs,$(goals)),bench) \
   $(if $(filter bench-slices lint,$(goals)),slices) $(if $(filter bench-chan,$(goals)),chan) $(if $(filter test-programs,$(goals)),programs) \
   $(if $(filter test test-% asan ubsan tsan fuzz soak aarch64,$(goals)),test)
 .PHONY: deps FORCE

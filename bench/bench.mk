@@ -72,15 +72,6 @@ $(BUILD)/bench/place: $(BENCH_PLACE)
 $(BUILD)/bench:
 	@mkdir -p $@
 
-# The map beside others (bench/hash/README.md). PEERS: where headers of further ones are, as flags.
-PEERS ?=
-BENCH_HASH := $(addprefix $(BUILD)/bench/hash/,cells growth)
-.PHONY: bench-hash
-bench-hash: $(BENCH_HASH)
-$(BENCH_HASH): $(BUILD)/bench/hash/%: bench/hash/%.cc $(BUILD)/libashlar-core.a | deps
-	@mkdir -p $(@D); echo "  BENCH    $@"
-	$(Q)$(CXX) $(BENCH_CXXFLAGS) -DNDEBUG -mcx16 -MF $@.d $(PEERS) -o $@ $< $(BUILD)/libashlar-core.a -ltbb
-
 # Libraries that are worse by a known amount (bench/planted/planted.h): name, percent of time, percent of memory.
 define planted_rules
 $(BUILD)/obj/planted-$(1)/%.o: %.cc bench/planted/planted.h $(BUILD)/obj/release/flags
@@ -97,4 +88,4 @@ $(eval $(call planted_rules,slow,5,0))
 $(eval $(call planted_rules,slower,40,0))
 $(eval $(call planted_rules,fat,0,10))
 
--include $(BENCH_PROGRAMS:%=%.d) $(BENCH_HASH:%=%.d) $(wildcard $(BUILD)/bench/*slice*.d)
+-include $(BENCH_PROGRAMS:%=%.d) $(wildcard $(BUILD)/bench/*slice*.d)

@@ -1,275 +1,285 @@
 // SPDX-License-Identifier: MIT
 //
-// cells.cc - operations a second of every map in cells: keys x distribution x updates x threads. All maps run in turn
-// in every round; the table has medians, the geometric mean of each map, and our ratio to each.
+// cells.cc - operations a second of maps in cells: distribution x updates x threads.
 //
-//   cells [--keys 10000,1000000] [--dist uniform,zipf] [--updates 0,10,50] [--threads 1,2,16] [--ms 200] [--rounds 3]
-//         [--maps ashlar,boost,...]
+//   cells --map NAME,... --keys N --streams FOLDER [--dist uniform,zipf] [--updates 0,10,50] [--threads 1,2,16] [--ms
+//   50]
+//         [--type int|string] [--caller plain|branch]
 //
-// A map is filled with half of the keys; finds take any key, an update is an insert or an erase of any key, as often.
-// So half of the finds hit, and the size stays.
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <algorithm>
-#include <atomic>
-#include <chrono>
+// All maps take turns in each cell. A map is filled with half of 2 N keys; finds take any of them, an update is an
+// insert or an erase of any of them, as often. So half of the finds hit, and the size stays. `plain` callers take
+// find_or, `branch` ones go one way on a hit and another on a miss, as programs do.
+//
+// Before the cells each stream's beginning is worked through by one thread; what it found is printed as a digest, the
+// same for every map. After each cell: what was inserted and erased explains the size, or the program fails.
 #include <memory>
-#include <random>
-#include <thread>
-#include <vector>
 
+#include "bench/hash/harness.h"
 #include "bench/hash/maps.h"
 
 namespace bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+enum Op : uint64_t { kFind, kInsert, kErase };
 
-struct Cell {
-  uint64_t keys;
-  bool zipf;
-  unsigned updates;  // percent
-  unsigned threads;
-};
-
-struct Options {
-  std::vector<std::string> keys{"10000", "1000000"}, dists{"uniform", "zipf"}, updates{"0", "10", "50"},
-      threads{"1", "2", "16"}, maps;
-  unsigned ms = 200, rounds = 3;
-};
-
-uint64_t scramble(uint64_t x) {
-  x = (x + 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 29)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 32);
+/// What of a stream's step i is done with `updates` percent of them.
+Op op_of(size_t i, unsigned updates) {
+  const uint64_t dice = scramble(i + 0x1234567) % 200;
+  return dice < updates ? kInsert : dice < 2 * updates ? kErase : kFind;
 }
 
-/// Numbers of keys as the threads will ask for them, with the operation: 0 find, 1 insert, 2 erase.
-struct Step {
-  uint64_t key;
-  unsigned op;
-};
-std::vector<Step> steps_of(const Cell& cell, unsigned thread) {
-  std::mt19937_64 rng(thread + 1);
-  const uint64_t universe = 2 * cell.keys;
-  std::vector<Step> steps(1 << 19);
-  // Zipf after J. Gray and others, "Quickly generating billion-record synthetic databases".
-  const double theta = 0.99;
-  double zetan = 0;
-  if (cell.zipf) {
-    for (uint64_t i = 1; i <= universe; ++i) zetan += 1 / pow(static_cast<double>(i), theta);
+/// A stream as work: for keys of 8 bytes key and operation in one word.
+template <class K>
+struct Steps;
+template <>
+struct Steps<uint64_t> {
+  explicit Steps(const Stream& stream) : words(Stream::kSteps) {
+    for (size_t i = 0; i < words.size(); ++i) words[i] = key_of(stream[i]) << 2;
   }
-  const double zeta2 = 1 + pow(0.5, theta);
-  const double alpha = 1 / (1 - theta);
-  const double eta = (1 - pow(2.0 / static_cast<double>(universe), 1 - theta)) / (1 - zeta2 / zetan);
-  for (Step& s : steps) {
-    if (cell.zipf) {
-      const double u = static_cast<double>(rng() >> 11) * 0x1p-53;
-      const double uz = u * zetan;
-      const uint64_t rank = uz < 1 ? 0
-                            : uz < zeta2
-                                ? 1
-                                : static_cast<uint64_t>(static_cast<double>(universe) * pow(eta * u - eta + 1, alpha));
-      s.key = scramble(rank < universe ? rank : universe - 1);
+  void set_updates(unsigned updates) {
+    for (size_t i = 0; i < words.size(); ++i) words[i] = (words[i] & ~uint64_t{3}) | op_of(i, updates);
+  }
+  uint64_t key(size_t i) const { return words[i] >> 2; }
+  Op op(size_t i) const { return static_cast<Op>(words[i] & 3); }
+  std::vector<uint64_t> words;
+};
+template <>
+struct Steps<std::string> {
+  explicit Steps(const Stream& stream) : ops(Stream::kSteps / 2) {
+    for (size_t i = 0; i < ops.size(); ++i) texts.push_back(text_of(key_of(stream[i])));
+  }
+  void set_updates(unsigned updates) {
+    for (size_t i = 0; i < ops.size(); ++i) ops[i] = static_cast<char>(op_of(i, updates));
+  }
+  const std::string& key(size_t i) const { return texts[i & (ops.size() - 1)]; }
+  Op op(size_t i) const { return static_cast<Op>(ops[i & (ops.size() - 1)]); }
+  std::vector<std::string> texts;
+  std::vector<char> ops;
+};
+
+uint64_t make_key(uint64_t id, uint64_t /*unused*/) {
+  return key_of(id);
+}
+std::string make_key(uint64_t id, const std::string& /*unused*/) {
+  return text_of(key_of(id));
+}
+
+struct alignas(128) Counts {
+  uint64_t done = 0, finds = 0, hits = 0, sum = 0, inserted = 0, erased = 0;
+  uint64_t by_value[8] = {}, missed[8] = {};  // what a branching caller writes
+  void operator+=(const Counts& c) {
+    done += c.done;
+    finds += c.finds;
+    hits += c.hits;
+    sum += c.sum;
+    inserted += c.inserted;
+    erased += c.erased;
+    for (unsigned i = 0; i < 8; ++i) {
+      by_value[i] += c.by_value[i];
+      missed[i] += c.missed[i];
+    }
+  }
+};
+
+/// Values are odd, so that 0 means a miss.
+template <bool kBranch, class Map, class K>
+[[gnu::always_inline]] inline void step(Map& map, const K& key, uint64_t at, Op op, Counts& c) {
+  if (op == kFind) {
+    ++c.finds;
+    if constexpr (kBranch) {
+      uint64_t value = 0;
+      if (map.find(key, value)) {
+        ++c.by_value[(value >> 1) & 7];
+        c.sum += value;
+      } else {
+        ++c.missed[at & 7];
+      }
     } else {
-      s.key = scramble(rng() % universe);
+      const uint64_t value = map.find_or(key, 0);
+      c.hits += value & 1;
+      c.sum += value;
     }
-    const unsigned dice = static_cast<unsigned>(rng() % 200);
-    s.op = dice < cell.updates ? 1 : dice < 2 * cell.updates ? 2 : 0;
+  } else if (op == kInsert) {
+    c.inserted += map.insert(key, 2 * at + 1) ? 1 : 0;
+  } else {
+    c.erased += map.erase(key) ? 1 : 0;
   }
-  return steps;
 }
 
-/// On a machine that others use, too: count the time that the threads ran, not that of the clock.
-bool cpu_clock = false;
-double thread_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
-}
-
-template <class Map>
-struct Runner {
-  std::unique_ptr<Map> map;
-
-  void fill(const Cell& cell) {
-    map = std::make_unique<Map>(cell.keys);
-    for (uint64_t i = 0; i < 2 * cell.keys; i += 2) map->insert(scramble(i), i);
-  }
-
-  double run(const Cell& cell, const std::vector<std::vector<Step>>& steps, unsigned ms) {
-    std::atomic<bool> go{false}, stop{false};
-    std::vector<uint64_t> done(cell.threads * 16);
-    std::vector<double> cpu(cell.threads * 16);
-    std::vector<std::thread> threads;
-    std::atomic<unsigned> ready{0};
-    for (unsigned t = 0; t < cell.threads; ++t) {
-      threads.emplace_back([&, t] {
-        const std::vector<Step>& mine = steps[t];
-        uint64_t n = 0, sum = 0;
-        size_t at = 0;
-        ++ready;
-        while (!go.load()) std::this_thread::yield();
-        const double begin_cpu = thread_seconds();
-        while (!stop.load(std::memory_order_relaxed)) {
-          for (unsigned i = 0; i < 64; ++i) {
-            const Step& s = mine[at++ & (mine.size() - 1)];
-            if (s.op == 0) {
-              sum += map->find_or(s.key, 0);
-            } else if (s.op == 1) {
-              map->insert(s.key, s.key);
-            } else {
-              map->erase(s.key);
-            }
-          }
-          n += 64;
-        }
-        cpu[t * 16] = thread_seconds() - begin_cpu;
-        done[t * 16] = n + (sum == 12345 ? 1 : 0);
-      });
-    }
-    while (ready != cell.threads) std::this_thread::yield();
-    const auto begin = Clock::now();
-    go = true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(ms));
-    stop = true;
-    for (std::thread& t : threads) t.join();
-    double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (cpu_clock) {
-      seconds = 0;
-      for (double s : cpu) seconds += s;
-      seconds /= std::min(cell.threads, std::thread::hardware_concurrency());
-    }
-    uint64_t all = 0;
-    for (uint64_t n : done) all += n;
-    return static_cast<double>(all) / seconds / 1e6;
-  }
+/// A cell: what all maps do in turn.
+template <class K>
+struct Cell {
+  Steps<K>* steps;
+  unsigned threads;
+  double seconds;
+  bool branch;
 };
 
-bool wanted(const Options& o, const char* name) {
-  return o.maps.empty() || std::find(o.maps.begin(), o.maps.end(), name) != o.maps.end();
-}
-
-struct Result {
-  std::string name;
-  std::vector<double> mops;  // a median for each cell
+struct Outcome {
+  Counts counts;
+  Timing timing;
 };
 
-template <class Map>
-void measure(const Options& o, const Cell& cell, const std::vector<std::vector<Step>>& steps,
-             std::vector<double>* rounds) {
-  if (!wanted(o, Map::kName)) return;
-  Runner<Map> runner;
-  runner.fill(cell);
-  rounds->push_back(runner.run(cell, steps, o.ms));
-}
+/// One of the maps that take turns.
+template <class K>
+class Side {
+ public:
+  virtual ~Side() = default;
+  virtual const char* name() const = 0;
+  virtual void fill(uint64_t keys) = 0;
+  /// The first 2^16 steps by one thread: a number that tells what was found.
+  virtual uint64_t digest(const Steps<K>& steps) = 0;
+  virtual Outcome run(const Cell<K>& cell) = 0;
+};
 
-std::vector<std::string> split(const char* text) {
-  std::vector<std::string> words(1);
-  for (; *text != '\0'; ++text) {
-    if (*text == ',')
-      words.emplace_back();
-    else
-      words.back() += *text;
+template <class Map, class K>
+class SideOf final : public Side<K> {
+ public:
+  const char* name() const override { return Map::kName; }
+
+  void fill(uint64_t keys) override {
+    map_.reset();
+    map_ = std::make_unique<Map>(keys);
+    for (uint64_t i = 0; i < 2 * keys; i += 2) map_->insert(make_key(i, K()), 2 * i + 1);
+    if (map_->size() != keys) fail(std::string(name()) + ": not every key went in");
   }
-  return words;
-}
 
-void run(const Options& o) {
-  using K = uint64_t;
-  using V = uint64_t;
-  std::vector<Result> results;
-  const auto add = [&](const char* name) {
-    if (wanted(o, name)) results.push_back({name, {}});
-  };
-  add("ashlar");
-#if BENCH_PARLAY
-  add("parlayhash");
-#endif
-#if BENCH_BOOST
-  add("boost");
-#endif
-  add("tbb");
-  add("libcuckoo");
-  add("mutex+std");
-  printf("%8s %7s %4s %3s", "keys", "dist", "upd", "thr");
-  for (const Result& r : results) printf(" %11s", r.name.c_str());
-  printf("   Mops/s\n");
-  for (const auto& keys : o.keys) {
-    for (const auto& dist : o.dists) {
-      for (const auto& updates : o.updates) {
-        for (const auto& threads : o.threads) {
-          const Cell cell{strtoull(keys.c_str(), nullptr, 10), dist == "zipf",
-                          static_cast<unsigned>(atoi(updates.c_str())), static_cast<unsigned>(atoi(threads.c_str()))};
-          std::vector<std::vector<Step>> steps;
-          for (unsigned t = 0; t < cell.threads; ++t) {
-            if (t < 4)
-              steps.push_back(steps_of(cell, t));
-            else
-              steps.push_back(steps[t % 4]);
-          }
-          std::vector<std::vector<double>> all(results.size());
-          for (unsigned round = 0; round < o.rounds; ++round) {
-            size_t i = 0;
-            const auto next = [&](auto* map) {
-              using Map = std::remove_pointer_t<decltype(map)>;
-              if (!wanted(o, Map::kName)) return;
-              measure<Map>(o, cell, steps, &all[i++]);
-            };
-            next(static_cast<Ashlar<K, V>*>(nullptr));
-#if BENCH_PARLAY
-            next(static_cast<Parlay<K, V>*>(nullptr));
-#endif
-#if BENCH_BOOST
-            next(static_cast<Boost<K, V>*>(nullptr));
-#endif
-            next(static_cast<Tbb<K, V>*>(nullptr));
-            next(static_cast<Cuckoo<K, V>*>(nullptr));
-            next(static_cast<Mutexed<K, V>*>(nullptr));
-          }
-          printf("%8s %7s %4s %3s", keys.c_str(), dist.c_str(), updates.c_str(), threads.c_str());
-          for (size_t i = 0; i < results.size(); ++i) {
-            std::sort(all[i].begin(), all[i].end());
-            results[i].mops.push_back(all[i][all[i].size() / 2]);
-            printf(" %11.1f", results[i].mops.back());
-          }
-          printf("\n");
-          fflush(stdout);
+  uint64_t digest(const Steps<K>& steps) override {
+    Counts c;
+    for (size_t i = 0; i < (size_t{1} << 16); ++i) step<false>(*map_, steps.key(i), i, steps.op(i), c);
+    uint64_t digest = 0;
+    for (const uint64_t part : {c.finds, c.hits, c.sum, c.inserted, c.erased, uint64_t{map_->size()}})
+      digest = scramble(digest ^ part);
+    return digest;
+  }
+
+  Outcome run(const Cell<K>& cell) override {
+    const size_t before = map_->size();
+    std::vector<Counts> counts(cell.threads);
+    Outcome outcome;
+    outcome.timing = together(cell.threads, cell.seconds, [&](unsigned t, const std::atomic<bool>& stop) {
+      const size_t first = Stream::start(t, cell.threads);
+      counts[t] = cell.branch ? work<true>(*cell.steps, first, stop) : work<false>(*cell.steps, first, stop);
+    });
+    Counts& all = outcome.counts;
+    for (const Counts& c : counts) all += c;
+    if (cell.branch) {
+      uint64_t missed = 0;
+      for (const uint64_t n : all.by_value) all.hits += n;
+      for (const uint64_t n : all.missed) missed += n;
+      if (all.hits + missed != all.finds) fail("neither hit nor miss");
+    }
+    if (before + all.inserted - all.erased != map_->size())
+      fail(std::string(name()) + ": the size does not fit what was inserted and erased");
+    return outcome;
+  }
+
+ private:
+  template <bool kBranch>
+  [[gnu::noinline]] Counts work(const Steps<K>& steps, size_t at, const std::atomic<bool>& stop) {
+    Counts c;
+    Map& map = *map_;
+    do {
+      for (unsigned i = 0; i < 64; ++i) {
+        const size_t now = at++ & (Stream::kSteps - 1);
+        step<kBranch>(map, steps.key(now), now, steps.op(now), c);
+      }
+      c.done += 64;
+    } while (!stop.load(std::memory_order_relaxed));
+    return c;
+  }
+
+  std::unique_ptr<Map> map_;
+};
+
+template <class K>
+class Bench {
+ public:
+  explicit Bench(const Args& args)
+      : keys_(args.number("keys", 10000)), seconds_(static_cast<double>(args.number("ms", 50)) / 1e3), args_(args) {
+    for (const std::string& name : args.list("map", "ashlar")) {
+      const bool found = with_map<K, uint64_t>(
+          name, [&](auto tag) { sides_.push_back(std::make_unique<SideOf<typename decltype(tag)::Map, K>>()); });
+      if (!found) fail("no map " + name);
+      sides_.back()->fill(keys_);
+    }
+    for (const std::string& dist : args_.list("dist", "uniform,zipf")) {
+      const Stream stream(args_.text("streams", "."), dist, 2 * keys_);
+      dists_.push_back({dist, std::make_unique<Steps<K>>(stream)});
+    }
+  }
+
+  void run() {
+    for (auto& side : sides_) {
+      uint64_t digest = 0;
+      for (Dist& dist : dists_) {
+        for (const unsigned updates : {0u, 50u}) {
+          dist.steps->set_updates(updates);
+          digest = scramble(digest ^ side->digest(*dist.steps));
         }
+      }
+      Line().text("side", side->name()).text("digest", std::to_string(digest)).print();
+    }
+    // A machine that had nothing to do is slow for a moment.
+    sides_[0]->run({dists_[0].steps.get(), 2, 0.3, false});
+    // First what leaves the map as it is: whether the few hottest keys are there is much of the share of hits.
+    for (const unsigned updates : args_.numbers("updates", "0,10,50")) {
+      for (const unsigned threads : args_.numbers("threads", "1,2,16")) {
+        for (Dist& dist : dists_) cells(dist, updates, threads);
       }
     }
   }
-  printf("%-25s", "geometric mean");
-  std::vector<double> means;
-  for (const Result& r : results) {
-    double sum = 0;
-    for (double m : r.mops) sum += log(m);
-    means.push_back(exp(sum / static_cast<double>(r.mops.size())));
-    printf(" %11.2f", means.back());
+
+ private:
+  struct Dist {
+    std::string name;
+    std::unique_ptr<Steps<K>> steps;
+  };
+
+  /// All maps in turn, so that a mood of the machine hits all alike; in the next cell another one is first.
+  void cells(Dist& dist, unsigned updates, unsigned threads) {
+    dist.steps->set_updates(updates);
+    const Cell<K> cell{dist.steps.get(), threads, seconds_, args_.text("caller", "plain") == "branch"};
+    for (size_t i = 0; i < sides_.size(); ++i) {
+      Side<K>& side = *sides_[(first_ + i) % sides_.size()];
+      // A big map is filled once: filling takes longer than all of its cells, and updates keep its size.
+      if (keys_ <= 100'000) side.fill(keys_);
+      const Outcome o = side.run(cell);
+      Line line;
+      line.text("side", side.name()).count("keys", keys_).text("dist", dist.name).count("updates", updates);
+      speed(line.count("threads", threads), o.counts.done, o.timing, threads);
+      line.count("finds", o.counts.finds).count("hits", o.counts.hits).count("sum", o.counts.sum).print();
+    }
+    ++first_;
   }
-  printf("\n%-25s", "ours / theirs");
-  for (double m : means) printf(" %11.2f", means[0] / m);
-  printf("\n");
+
+  uint64_t keys_;
+  double seconds_;
+  const Args& args_;
+  std::vector<std::unique_ptr<Side<K>>> sides_;
+  std::vector<Dist> dists_;
+  size_t first_ = 0;
+};
+
+template <class K>
+void run(const Args& args) {
+  Bench<K>(args).run();
 }
 
 }  // namespace
 }  // namespace bench
 
+/// For report.py, which reads the compiled find: does it lock?
+extern "C" [[gnu::noinline]] uint64_t bench_find_probe(const bench::Ashlar<uint64_t, uint64_t>& map, uint64_t key) {
+  return map.map.find(key).value_or(0);
+}
+
 int main(int argc, char** argv) {
-  bench::Options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string key = argv[i];
-    if (key == "--keys") o.keys = bench::split(argv[i + 1]);
-    if (key == "--dist") o.dists = bench::split(argv[i + 1]);
-    if (key == "--updates") o.updates = bench::split(argv[i + 1]);
-    if (key == "--threads") o.threads = bench::split(argv[i + 1]);
-    if (key == "--maps") o.maps = bench::split(argv[i + 1]);
-    if (key == "--clock") bench::cpu_clock = strcmp(argv[i + 1], "cpu") == 0;
-    if (key == "--ms") o.ms = static_cast<unsigned>(atoi(argv[i + 1]));
-    if (key == "--rounds") o.rounds = static_cast<unsigned>(atoi(argv[i + 1]));
-  }
-  bench::run(o);
+  const bench::Args args(argc, argv);
+  if (args.text("map", "") == "list") return puts(bench::map_names()) < 0 ? 1 : 0;
+  if (args.text("type", "int") == "string")
+    bench::run<std::string>(args);
+  else
+    bench::run<uint64_t>(args);
+  return 0;
 }
