@@ -60,9 +60,16 @@ void read_memstats(ashlar_memstats* out) noexcept;
 
 // ---- what hash/ needs of options and the kernel ----
 
-/// Zeroed pages for `bytes` (above 32 KiB) of table, in huge pages where it is large; null and ENOMEM on failure. Goes
-/// back through deallocate.
+/// Zeroed pages for `bytes` (above 32 KiB) of table, without touching them; null and ENOMEM on failure. Goes back
+/// through return_pages or deallocate.
 void* allocate_pages_zeroed(size_t bytes) noexcept;
+
+/// Gives the pages behind the first `keep` bytes of such a block back to the kernel, at once; with 0 the block is gone.
+/// Keeps errno.
+void return_pages(void* block, size_t keep) noexcept;
+
+/// Asks for huge pages in such a block, where it is large.
+void want_huge_pages(void* block, size_t bytes) noexcept;
 
 /// Whether ASHLAR_DEBUG=maptrace=1 was given.
 bool maps_are_traced() noexcept;

@@ -67,7 +67,12 @@ void thread_exit(void* record) {
     r->held = 0;
     epoch_leave<EpochAtomics>(*r);
     core.seal(r);
-    for (uint64_t i = 0; i <= Core::kGrace; ++i) core.collect(r);
+    // A release may retire what is left of a large block: on to the end of it.
+    for (uint64_t i = 0; i <= Core::kGrace; ++i) {
+      const uint64_t before = r->bytes.load(std::memory_order_relaxed);
+      core.collect(r);
+      if (r->bytes.load(std::memory_order_relaxed) < before) i = 0;
+    }
   }
   ashlar_epoch_self = &stranger.head;
   core.detach(r);

@@ -133,6 +133,21 @@ void renew_and_release_large(Span* span) noexcept {
   release_large(span, clean);
 }
 
+void return_large(Span* span, size_t keep) noexcept {
+  const size_t pages = large_pages(keep);
+  if (pages >= span->pages) return;
+  // Renewed, not only purged: advice about huge pages must not outlive the block.
+  const bool clean = page_heap.renew(span->start + pages * kPageBytes, (span->pages - pages) * kPageBytes);
+  if (pages != 0) {
+    count(0, 0, 0, span->pages - pages);
+    page_heap.shrink(span, pages, clean);
+    return;
+  }
+  set_moved(span, false);
+  store_entries(span->start, 1, 0);
+  release_large(span, clean);
+}
+
 bool expand_large(Span* span, size_t size, bool* clean) noexcept {
   if (size > PTRDIFF_MAX) return false;
   const size_t pages = large_pages(size);

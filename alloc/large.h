@@ -24,6 +24,9 @@ bool close_large(Span* span) noexcept;
 /// Hardened. Releases the block whose pages become fresh ones; its page map entry goes, too.
 void renew_and_release_large(Span* span) noexcept;
 
+/// Gives the pages behind the first `keep` bytes back to the kernel; with 0 the block is gone.
+void return_large(Span* span, size_t keep) noexcept;
+
 /// Changes the block's size where it lies or by moving its pages; null: no memory, the block is as it was.
 void* reallocate_large(void* block, Span* span, size_t size) noexcept;
 

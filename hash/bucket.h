@@ -61,7 +61,7 @@ struct BucketOps {
 
   // ---- overflow blocks ------------------------------------------------------------------------------------------
 
-  static Word* over_block(Word over) { return reinterpret_cast<Word*>(over & ~kOverCountMask); }
+  static Word* over_block(Word over) { return reinterpret_cast<Word*>(over & kOverAddressMask); }
   static uint64_t over_count(Word over) {
     const Word n = over & kOverCountMask;
     return n == kOverMany ? over_block(over)[0] : n;
@@ -72,7 +72,7 @@ struct BucketOps {
   }
   static size_t over_bytes(uint64_t n) { return (n * kWords + (n >= kOverMany ? 2 : 0)) * sizeof(Word); }
 
-  /// A new block for n entries, not yet filled; 0 for none, and *ok false where memory is out.
+  /// A new block for n entries, to be filled by set_over_entry; 0 for none, and *ok false where memory is out.
   static Word new_over(uint64_t n, bool* ok) {
     *ok = true;
     if (n == 0) return 0;
@@ -85,17 +85,21 @@ struct BucketOps {
   static void copy_entry(Word* to, const Word* from) {
     for (unsigned w = 0; w < kWords; ++w) to[w] = from[w];
   }
+  static void set_over_entry(Word& over, uint64_t i, const Word* from) {
+    copy_entry(over_entry(over, i), from);
+    over |= filter_bit(from[0]);
+  }
   /// `over` without entry `skip` (kNoSkip: with all) and, where `add` is not null, with that one more.
   static constexpr uint64_t kNoSkip = ~uint64_t{0};
   static Word changed_over(Word over, uint64_t skip, const Word* add, bool* ok) {
     const uint64_t n = over_count_or_0(over);
-    const Word result = new_over(n - (skip == kNoSkip ? 0 : 1) + (add == nullptr ? 0 : 1), ok);
+    Word result = new_over(n - (skip == kNoSkip ? 0 : 1) + (add == nullptr ? 0 : 1), ok);
     if (!*ok || result == 0) return result;
     uint64_t at = 0;
     for (uint64_t i = 0; i < n; ++i) {
-      if (i != skip) copy_entry(over_entry(result, at++), over_entry(over, i));
+      if (i != skip) set_over_entry(result, at++, over_entry(over, i));
     }
-    if (add != nullptr) copy_entry(over_entry(result, at), add);
+    if (add != nullptr) set_over_entry(result, at, add);
     return result;
   }
   static uint64_t over_count_or_0(Word over) { return over == 0 ? 0 : over_count(over); }
@@ -127,7 +131,7 @@ struct BucketOps {
     // All of them, without a branch: cheaper than a loop whose end cannot be predicted.
 #pragma GCC unroll 8
     for (unsigned i = 0; i < kSlots; ++i)
-      equal |= static_cast<Word>(b.slot[i][0].load(std::memory_order_acquire) == first) << (2 * i);
+      equal |= static_cast<Word>(b.word[i * kWords + 0].load(std::memory_order_acquire) == first) << (2 * i);
     return equal & used_bits(head);
   }
 
@@ -139,7 +143,7 @@ struct BucketOps {
     if constexpr (Match::kFirstFilters) hits = BucketOps::hits(b, seen.head, match.first());
     for (; hits != 0; hits &= hits - 1) {
       const auto i = static_cast<unsigned>(__builtin_ctzll(hits)) / 2;
-      for (unsigned w = 0; w < kWords; ++w) seen.words[w] = b.slot[i][w].load(std::memory_order_acquire);
+      for (unsigned w = 0; w < kWords; ++w) seen.words[w] = b.word[i * kWords + w].load(std::memory_order_acquire);
       // A match may follow a pointer of these words. It was in a USED slot since we are pinned, so what it points to is
       // there.
       if constexpr (!Match::kFirstDecides) {
@@ -155,6 +159,7 @@ struct BucketOps {
     seen.over = b.top.load_over(std::memory_order_acquire);
     if (seen.at != Seen::kNone || seen.over == 0) [[likely]]
       return;
+    if (Match::kFirstFilters && (seen.over & filter_bit(match.first())) == 0) return;
     // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the
     // block is that version's, and filled.
     if (same_version(seen.head, b.top.load_head(std::memory_order_acquire))) look_over(match, seen);
@@ -180,7 +185,7 @@ struct BucketOps {
     Word words[kWords];
     for (Word used = used_bits(head); used != 0; used &= used - 1) {
       const auto i = static_cast<unsigned>(__builtin_ctzll(used)) / 2;
-      for (unsigned w = 0; w < kWords; ++w) words[w] = b.slot[i][w].load(std::memory_order_acquire);
+      for (unsigned w = 0; w < kWords; ++w) words[w] = b.word[i * kWords + w].load(std::memory_order_acquire);
       f(const_cast<const Word*>(words));
     }
     const uint64_t n = over_count_or_0(over);
@@ -234,7 +239,7 @@ struct BucketOps {
   /// The second half of a put: `slot` is ours.
   static Outcome fill(Buckets& b, const Seen& seen, Word head, unsigned slot, const Word* fresh) {
     // Release: see the last load in `search`.
-    for (unsigned w = 0; w < kWords; ++w) b.slot[slot][w].store(fresh[w], std::memory_order_release);
+    for (unsigned w = 0; w < kWords; ++w) b.word[slot * kWords + w].store(fresh[w], std::memory_order_release);
     if (seen.at >= Seen::kOver) [[unlikely]] {
       const Outcome o =
           change_over(b, seen, head, static_cast<uint64_t>(seen.at - Seen::kOver), nullptr, static_cast<int>(slot));

@@ -73,12 +73,23 @@ class Core : public Tables<Policy> {
     // The orders are those of Ops::search and Ops::look.
     const Word head = b.top.load_head(std::memory_order_acquire);
     const Word over = b.top.load_over(std::memory_order_acquire);
-    const Word hits = Ops::hits(b, head, key);
-    const auto slot = static_cast<unsigned>(__builtin_ctzll(hits | (Word{1} << (2 * (kSlots - 1))))) / 2;
-    const Word value = b.slot[slot][1].load(std::memory_order_acquire);
-    const Word again = b.top.load_head(std::memory_order_relaxed);
-    const Word over_if_missed = over & (static_cast<Word>(hits != 0) - 1);
-    if ((over_if_missed | ((head ^ again) >> kVersionShift)) == 0 && !is_frozen(again)) [[likely]]
+    // All values are asked for with their keys: while the line is on its way, what waits for it fills the processor's
+    // queues, and the fewer instructions those are, the more finds overlap.
+    const Word used = head >> 1 & head;
+    Word hits = 0, value = 0;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < kSlots; ++i) {
+      const Word at = b.word[i * kWords].load(std::memory_order_acquire);
+      const Word other = opaque(b.word[i * kWords + 1].load(std::memory_order_acquire));
+      const Word hit = opaque(at == key ? used : 0) & Word{1} << (2 * i);
+      value = opaque(hit != 0 ? other : value);
+      hits |= hit;
+    }
+    hits = opaque(hits);
+    const Word in_over = opaque(over & filter_bit(key));
+    const Word changed = (head ^ b.top.load_head(std::memory_order_relaxed)) >> kVersionShift;
+    // In a root's table a bucket is never seen filling, so of the state frozen has this bit alone.
+    if ((changed | (head & kFilling) | opaque(hits != 0 ? 0 : in_over)) == 0) [[likely]]
       return {value, hits != 0};
     return find_word_slow(root, hash, key);
   }
@@ -93,7 +104,9 @@ class Core : public Tables<Policy> {
       if (Ops::hits(b, head, key) != 0) {
         if (is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
           return Outcome::kKept;
-      } else if (!is_frozen(head) && free != 0 && b.top.load_over(std::memory_order_acquire) == 0) [[likely]] {
+      } else if (const Word over = b.top.load_over(std::memory_order_acquire);
+                 !is_frozen(head) && (over & filter_bit(key)) == 0) [[likely]] {
+        if (free == 0) return insert_word_full(root, hash, b, head, over, key, value);
         // As Ops::put does it, as long as nobody interferes. (The claim succeeds only if all that we saw was of one
         // version.)
         const auto slot = static_cast<unsigned>(__builtin_ctzll(free)) / 2;
@@ -101,8 +114,8 @@ class Core : public Tables<Policy> {
         Word expected = head;
         P::step();
         if (b.top.cas_head(expected, claimed)) [[likely]] {
-          b.slot[slot][0].store(key, std::memory_order_release);
-          b.slot[slot][1].store(value, std::memory_order_release);
+          b.word[slot * kWords + 0].store(key, std::memory_order_release);
+          b.word[slot * kWords + 1].store(value, std::memory_order_release);
           P::step();
           if (b.top.cas_head(claimed, with_slot(claimed, slot, kUsed) + kOneVersion)) [[likely]] {
             this->count(1);
@@ -122,13 +135,15 @@ class Core : public Tables<Policy> {
       Buckets& b = Base::bucket(root, hash);
       const Word head = b.top.load_head(std::memory_order_acquire);
       const Word hits = Ops::hits(b, head, key);
-      if (b.top.load_over(std::memory_order_acquire) == 0 && !is_frozen(head)) [[likely]] {
+      const Word over = b.top.load_over(std::memory_order_acquire);
+      if (!is_frozen(head)) [[likely]] {
         if (hits == 0) {
-          if (is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
+          if ((over & filter_bit(key)) == 0 && is_same_ready(head, b.top.load_head(std::memory_order_relaxed)))
+              [[likely]]
             return Outcome::kKept;
-        } else {
+        } else if (over == 0) [[likely]] {
           const auto slot = static_cast<unsigned>(__builtin_ctzll(hits)) / 2;
-          value = b.slot[slot][1].load(std::memory_order_acquire);
+          value = b.word[slot * kWords + 1].load(std::memory_order_acquire);
           Word expected = head;
           P::step();
           if (b.top.cas_head(expected, with_slot(head, slot, kDeleted) + kOneVersion)) [[likely]] {
@@ -173,7 +188,7 @@ class Core : public Tables<Policy> {
           if (outcome == Outcome::kDone && !seen->found()) {
             this->count(1);
             if (free_bits(seen->head, kSlots) == 0) [[unlikely]]
-              this->maybe_grow(root);
+              this->after_overflow(root, hash);
           }
       }
       if (outcome != Outcome::kKept) return outcome;
@@ -253,6 +268,12 @@ class Core : public Tables<Policy> {
   }
 
  private:
+  /// The word, as something that the compiler knows nothing about: so it selects, where it would jump otherwise.
+  [[gnu::always_inline]] static Word opaque(Word word) {
+    asm("" : "+r"(word));
+    return word;
+  }
+
   /// The highest hash that is in the same bucket of a table.
   static uint64_t last_hash(Word root, uint64_t hash) {
     const unsigned log2 = log2_of(root);
@@ -260,7 +281,9 @@ class Core : public Tables<Policy> {
   }
 
   /// Same version, and not frozen.
-  static bool is_same_ready(Word before, Word after) { return same_version(before, after) && !is_frozen(after); }
+  static bool is_same_ready(Word before, Word after) {
+    return same_version(before, after) && !is_frozen(after);
+  }
 
   template <class Match>
   static void search_from(Word root, uint64_t hash, const Match& match, Seen& seen) {
@@ -288,6 +311,24 @@ class Core : public Tables<Policy> {
       return s.found() ? Action::kKeep : Action::kPut;
     };
     return modify(hash, WordMatch{key}, decide, &seen);
+  }
+  /// Where the bucket had no free slot, and the key was not there.
+  [[gnu::noinline]] Outcome insert_word_full(Word root, uint64_t hash, Buckets& b, Word head, Word over, Word key,
+                                             Word value) {
+    const Word fresh[2] = {key, value};
+    Seen seen;
+    seen.head = head;
+    seen.over = over;
+    seen.at = Seen::kNone;
+    // Acquire: as in Ops::look, before the block is copied. It succeeds only on the version of `head`, with this block.
+    if (!same_version(head, b.top.load_head(std::memory_order_acquire))) return insert_word_slow(hash, key, value);
+    const Outcome outcome = Ops::put(b, seen, fresh);
+    if (outcome == Outcome::kKept) return insert_word_slow(hash, key, value);
+    if (outcome == Outcome::kDone) {
+      this->count(1);
+      this->after_overflow(root, hash);
+    }
+    return outcome;
   }
   [[gnu::noinline]] Outcome erase_word_slow(uint64_t hash, Word key, Word& value) {
     Seen seen;

@@ -9,13 +9,14 @@
 //     | head 8 | over 8 | slot 0: 16 | slot 1 | slot 2 || slot 3 | slot 4 | slot 5 | slot 6 |
 //
 //   head:  | version 48 | state 2 | slot 6: 2 | ... | slot 0: 2 |
-//     slot:   00 EMPTY (never used)  01 BUSY (a writer fills it)  10 USED  11 DELETED (free again)
+//     slot:   00 EMPTY (never used)  01 BUSY (a writer fills it)  11 USED  10 DELETED (free again)
 //     state:  0 fresh: ready in a first table, still to be filled in a table that another one migrates to
 //             1 filling: one thread fills it; others may do it in another way
 //             2 ready    3 frozen: nothing changes any more; what it holds is, or will be, in the next table
 //
-//   over:  | address of a block, 16-byte aligned | entries in it, 15: its first word says how many |
-//     The entries that found no slot, as an immutable array. 0: none.
+//   over:  | filter 16 | address of a block, 16-byte aligned: 44 | entries in it, 15: its first word says how many: 4 |
+//     The entries that found no slot, as an immutable array. 0: none. In the filter the bit of each entry's first word
+//     is set: where a word is tested for equality and its bit is 0, the block needs no look.
 //
 //   root:  | address of the table, 128-byte aligned | 1: it migrates | log2 of its buckets: 6 |
 //
@@ -37,6 +38,9 @@ extern "C" {
 ASHLAR_EPOCH_API_ int ashlar_map_cas16(void* at, uint64_t low, uint64_t high, uint64_t new_low,
                                        uint64_t new_high) noexcept;
 ASHLAR_EPOCH_API_ void* ashlar_map_zeroed(size_t bytes) noexcept;
+ASHLAR_EPOCH_API_ void ashlar_map_return(void* table, size_t keep) noexcept;
+ASHLAR_EPOCH_API_ void ashlar_map_fault_in(void* from, size_t bytes) noexcept;
+ASHLAR_EPOCH_API_ void ashlar_map_want_huge(void* table, size_t bytes) noexcept;
 ASHLAR_EPOCH_API_ uint64_t ashlar_map_seed(void) noexcept;
 ASHLAR_EPOCH_API_ uint32_t ashlar_map_stripes(void) noexcept;
 ASHLAR_EPOCH_API_ void ashlar_map_trace(const void* caller, size_t header_bytes, uint64_t buckets,
@@ -49,7 +53,7 @@ using Word = uint64_t;
 
 inline constexpr unsigned kMaxSlots = 7;
 inline constexpr Word kSlotBits = 0x1555;  // the low bit of each of 7 slots
-enum SlotState : Word { kEmpty = 0, kBusy = 1, kUsed = 2, kDeleted = 3 };
+enum SlotState : Word { kEmpty = 0, kBusy = 1, kUsed = 3, kDeleted = 2 };
 
 inline constexpr unsigned kStateShift = 14;
 inline constexpr Word kStateMask = Word{3} << kStateShift;
@@ -72,11 +76,11 @@ constexpr bool same_version(Word a, Word b) {
 }
 /// Bit 2 i is set where slot i is USED.
 constexpr Word used_bits(Word head) {
-  return (head >> 1) & ~head & kSlotBits;
+  return (head >> 1) & head & kSlotBits;
 }
 /// Bit 2 i is set where slot i (of `slots`) is EMPTY or DELETED.
 constexpr Word free_bits(Word head, unsigned slots) {
-  return ~(head ^ (head >> 1)) & kSlotBits & ((Word{1} << (2 * slots)) - 1);
+  return ~head & kSlotBits & ((Word{1} << (2 * slots)) - 1);
 }
 constexpr Word with_slot(Word head, unsigned slot, SlotState state) {
   return (head & ~(Word{3} << (2 * slot))) | (static_cast<Word>(state) << (2 * slot));
@@ -84,6 +88,11 @@ constexpr Word with_slot(Word head, unsigned slot, SlotState state) {
 
 inline constexpr Word kOverCountMask = 15;
 inline constexpr Word kOverMany = 15;
+inline constexpr unsigned kOverFilterShift = 48;
+inline constexpr Word kOverAddressMask = ((Word{1} << kOverFilterShift) - 1) & ~kOverCountMask;
+constexpr Word filter_bit(Word first) {
+  return Word{1} << (kOverFilterShift + ((first * 0x9e3779b97f4a7c15u) >> 60));
+}
 
 inline constexpr Word kLogMask = 63;
 inline constexpr Word kMigrating = 64;
@@ -127,6 +136,11 @@ struct Platform : EpochAtomics {
   static void* zeroed(size_t bytes) noexcept { return ashlar_map_zeroed(bytes); }
   static void* allocate(size_t bytes) noexcept { return ashlar_malloc(bytes); }
   static void deallocate(void* p) noexcept { ashlar_free(p); }
+  /// Gives back what lies behind the first `keep` bytes of a large table.
+  static void cut(void* table, size_t keep) noexcept { ashlar_map_return(table, keep); }
+  /// Faults memory of a large table in, before it is written.
+  static void fault_in(void* from, size_t bytes) noexcept { ashlar_map_fault_in(from, bytes); }
+  static void want_huge(void* table, size_t bytes) noexcept { ashlar_map_want_huge(table, bytes); }
   static uint64_t stripes() noexcept { return ashlar_map_stripes(); }
   static void retire(void* p, size_t bytes, void (*release)(void*)) noexcept {
     ashlar_epoch_retire_with(p, bytes, release);
@@ -139,7 +153,7 @@ template <class P, unsigned kSlots, unsigned kWords>
 struct alignas(64) Bucket {
   static_assert(kSlots <= kMaxSlots);
   typename P::Pair top;
-  typename P::template Atomic<Word> slot[kSlots][kWords];
+  typename P::template Atomic<Word> word[kSlots * kWords];  // word w of slot s: [s * kWords + w]
 };
 static_assert(sizeof(Bucket<Platform, 3, 2>) == 64 && sizeof(Bucket<Platform, 2, 3>) == 64);
 static_assert(offsetof(HeadPair, over) == 8 && sizeof(HeadPair) == 16);

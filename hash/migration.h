@@ -29,6 +29,7 @@ struct TableOps : BucketOps<Policy> {
     Atomic<Word> next;            // root word of the table that this one migrates to; 0: none
     Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out
     Atomic<uint64_t> first_open;  // words of `done` before this one are full
+    Atomic<uint64_t> grow_at;     // entries beyond which the next table is made
     Atomic<uint64_t>* done;       // a bit for each chunk of the migration to this table
     uint64_t chunks;              // of that migration
     uint64_t bytes;
@@ -78,33 +79,52 @@ struct Migration : TableOps<Policy> {
     return true;
   }
 
-  /// The common case in one go: a bucket without overflow, to be split in two. False: not done, or not all of it.
+  /// The common case in one go: a bucket of few entries, to be split in two. False: not done, or not all of it.
   bool split(Buckets& from, Word to, uint64_t unit) const {
-    if (from.top.load_over(std::memory_order_acquire) != 0) return false;
-    Word kept[2][kSlots][kWords];
+    constexpr uint64_t kMost = kSlots + 5;
+    const Word over = from.top.load_over(std::memory_order_acquire);
+    // Where a new bucket is not filled yet the chunk is not done, and so its old blocks are not retired: our pin came
+    // before. Otherwise they may be gone, though old buckets refer to them still.
+    if (over != 0 && is_filled(bucket_at(to, 2 * unit).top.load_head(std::memory_order_acquire))) return false;
+    if (Ops::over_count_or_0(over) > kMost - kSlots) return false;
+    Word kept[2][kMost][kWords];
     unsigned n[2] = {0, 0};
-    Ops::each(from, from.top.load_head(std::memory_order_acquire), 0, [&](const Word* words) {
+    Ops::each(from, from.top.load_head(std::memory_order_acquire), over, [&](const Word* words) {
       const uint64_t half = index_of(policy.hash_of(words, seed), log2_of(to)) & 1;
       Ops::copy_entry(kept[half][n[half]++], words);
     });
-    return fill_fresh(bucket_at(to, 2 * unit), kept[0], n[0]) && fill_fresh(bucket_at(to, 2 * unit + 1), kept[1], n[1]);
+    for (unsigned half = 0; half < 2; ++half) {
+      const unsigned slots = n[half] < kSlots ? n[half] : kSlots;
+      bool ok = false;
+      Word rest = Ops::new_over(n[half] - slots, &ok);
+      if (!ok) return false;
+      for (unsigned i = slots; i < n[half]; ++i) Ops::set_over_entry(rest, i - slots, kept[half][i]);
+      if (!fill_fresh(bucket_at(to, 2 * unit + half), kept[half], slots, rest)) return false;
+    }
+    return true;
   }
 
-  /// Claims a fresh bucket and fills slots with n entries. False: another thread did, or does.
-  static bool fill_fresh(Buckets& b, const Word (*kept)[kWords], unsigned n) {
+  /// Claims a fresh bucket and fills slots with n entries; `over` becomes its overflow block. False: another thread
+  /// did, or does, and the block is gone.
+  static bool fill_fresh(Buckets& b, const Word (*kept)[kWords], unsigned n, Word over) {
     const Word all = (Word{1} << (2 * n)) - 1;
-    const Word filled = kReady | (all & (kSlotBits << 1)) | kOneVersion;  // USED
+    const Word filled = kReady | all | kOneVersion;  // USED
     Word expected = 0;
     P::step();
     if (n == 0) return b.top.cas_head(expected, filled);
     const Word claimed = kFilling | (all & kSlotBits);  // BUSY
-    if (!b.top.cas_head(expected, claimed)) return false;
+    if (!b.top.cas_head(expected, claimed)) {
+      Ops::discard_over(over);
+      return false;
+    }
     for (unsigned s = 0; s < n; ++s) {
-      for (unsigned w = 0; w < kWords; ++w) b.slot[s][w].store(kept[s][w], std::memory_order_release);
+      for (unsigned w = 0; w < kWords; ++w) b.word[s * kWords + w].store(kept[s][w], std::memory_order_release);
     }
     expected = claimed;
     P::step();
-    if (b.top.cas_head(expected, filled)) return true;
+    if (over == 0 ? b.top.cas_head(expected, filled) : b.top.cas_both(claimed, 0, filled, over)) return true;
+    // Another thread has published everything in an overflow block. Our slots are ours still.
+    Ops::discard_over(over);
     for (unsigned s = 0; s < n; ++s) Ops::give_back(b, s);
     return false;
   }
@@ -171,24 +191,7 @@ struct Migration : TableOps<Policy> {
     bool ok = false;
     const Word over = block_of(from, begin, end, to, index, slots, n, &ok);
     if (!ok) return false;
-    const Word all = (Word{1} << (2 * slots)) - 1;
-    const Word claimed = kFilling | (all & kSlotBits);  // BUSY
-    *head = 0;
-    P::step();
-    if (!b.top.cas_head(*head, claimed)) {
-      Ops::discard_over(over);
-      return false;
-    }
-    for (unsigned s = 0; s < slots; ++s) {
-      for (unsigned w = 0; w < kWords; ++w) b.slot[s][w].store(kept[s][w], std::memory_order_release);
-    }
-    const Word filled = kReady | (all & (kSlotBits << 1)) | kOneVersion;  // USED
-    Word expected = claimed;
-    P::step();
-    if (over == 0 ? b.top.cas_head(expected, filled) : b.top.cas_both(claimed, 0, filled, over)) return true;
-    // Another thread has published everything in an overflow block. Our slots are ours still.
-    Ops::discard_over(over);
-    for (unsigned s = 0; s < slots; ++s) Ops::give_back(b, s);
+    if (fill_fresh(b, kept, slots, over)) return true;
     *head = b.top.load_head(std::memory_order_acquire);
     return false;
   }
@@ -196,11 +199,11 @@ struct Migration : TableOps<Policy> {
   /// A block with the entries from number `skip` on, of the n that belong into bucket `index` of `to`.
   Word block_of(Word from, uint64_t begin, uint64_t end, Word to, uint64_t index, uint64_t skip, uint64_t n,
                 bool* ok) const {
-    const Word over = Ops::new_over(n - skip, ok);
+    Word over = Ops::new_over(n - skip, ok);
     if (over == 0) return 0;
     uint64_t at = 0;
     each_to_move(from, begin, end, to, index, [&](const Word* words) {
-      if (at >= skip) Ops::copy_entry(Ops::over_entry(over, at - skip), words);
+      if (at >= skip) Ops::set_over_entry(over, at - skip, words);
       ++at;
     });
     return over;

@@ -62,10 +62,10 @@ T* make_block() {
   if constexpr (alignof(T) > 16) return static_cast<T*>(ashlar_aligned_alloc(alignof(T), sizeof(T)));
   return static_cast<T*>(ashlar_malloc(sizeof(T)));
 }
-template <class T>
+template <class P, class T>
 void release_block(void* p) {
   static_cast<T*>(p)->~T();
-  ashlar_free(p);
+  P::deallocate(p);
 }
 
 template <class K, class Eq>
@@ -174,11 +174,11 @@ struct MapPolicy {
   }
   /// Frees what words own: at once, nobody has seen them; or once no reader can see them.
   static void discard(const Word* words) {
-    if constexpr (kMode != Mode::kInline) release_block<Block>(reinterpret_cast<void*>(words[kKeyWords]));
+    if constexpr (kMode != Mode::kInline) release_block<Platform, Block>(reinterpret_cast<void*>(words[kKeyWords]));
   }
   static void retire(const Word* words) {
     if constexpr (kMode != Mode::kInline)
-      Platform::retire(reinterpret_cast<void*>(words[kKeyWords]), sizeof(Block), release_block<Block>);
+      Platform::retire(reinterpret_cast<void*>(words[kKeyWords]), sizeof(Block), release_block<Platform, Block>);
   }
 
   /// For walks: whether a search with an entry's own key finds it (not so for keys like NaN), and that search.

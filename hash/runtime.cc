@@ -5,6 +5,7 @@
 #include "alloc/alloc.h"
 #include "alloc/base/print.h"
 #include "alloc/base/wide_cas.h"
+#include "alloc/os/os.h"
 #include "hash/layout.h"
 
 namespace {
@@ -33,6 +34,20 @@ void* ashlar_map_zeroed(size_t bytes) noexcept {
   void* p = ashlar::allocate_aligned(kLine, (bytes + kLine - 1) & ~(kLine - 1));
   if (p != nullptr) __builtin_memset(p, 0, bytes);
   return p;
+}
+
+void ashlar_map_return(void* table, size_t keep) noexcept {
+  ashlar::return_pages(table, keep);
+}
+
+void ashlar_map_fault_in(void* from, size_t bytes) noexcept {
+  const uintptr_t page = ashlar::os::page_bytes(), begin = reinterpret_cast<uintptr_t>(from) & ~(page - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(from) + bytes) & ~(page - 1);
+  if (begin < end) ashlar::os::populate(begin, end - begin);
+}
+
+void ashlar_map_want_huge(void* table, size_t bytes) noexcept {
+  ashlar::want_huge_pages(table, bytes);
 }
 
 uint64_t ashlar_map_seed() noexcept {

@@ -52,7 +52,10 @@ class Tables : public TableOps<Policy> {
   static constexpr uint64_t max_entries(unsigned log2) { return ((uint64_t{kSlots} << log2) * 4 + 4) / 5; }
   /// Below that it shrinks: 1 of 7.
   static constexpr uint64_t min_entries(unsigned log2) { return (uint64_t{kSlots} << log2) / 7; }
-  static constexpr unsigned kMaxLog2 = 43 - 7;  // as many bytes as a heap has addresses
+  static constexpr uint64_t kAhead = 8;                                       // units
+  static constexpr unsigned kStripedLog2 = 9;                                 // tables from here on have many counters
+  static constexpr unsigned kMaxLog2 = 43 - 7;                                // as many bytes as a heap has addresses
+  static constexpr size_t kFaultBytes = 64 * 1024, kPieceBytes = 128 * 1024;  // 20 us of the kernel's time each
 
   /// The smallest table for so many entries.
   static constexpr unsigned log2_for(uint64_t entries) {
@@ -122,7 +125,12 @@ class Tables : public TableOps<Policy> {
     const unsigned log2 = log2_of(root);
     if ((root & kMigrating) != 0 || root != this->root() || log2 >= kMaxLog2) return;
     const auto n = static_cast<uint64_t>(size());
-    if (n <= max_entries(log2)) return;
+    // Relaxed: a ticket. One thread makes the next table, not each a table of its own; where it stops, or finds no
+    // memory, the next one tries an eighth later.
+    uint64_t at = table(root)->grow_at.load(std::memory_order_relaxed);
+    if (n <= at || !table(root)->grow_at.compare_exchange_strong(at, n + n / 8 + 1, std::memory_order_relaxed,
+                                                                 std::memory_order_relaxed))
+      return;
     unsigned wanted = log2 + 1;
     while (wanted < kMaxLog2 && max_entries(wanted) < n) ++wanted;
     start_migration(root, wanted);
@@ -137,6 +145,12 @@ class Tables : public TableOps<Policy> {
     unsigned wanted = log2_for(n * 2);
     if (wanted < least) wanted = least;
     if (wanted < log2) start_migration(root, wanted);
+  }
+
+  /// An insert has found its bucket full.
+  void after_overflow(Word root, uint64_t hash) {
+    // Where the counters are many, one of 8 looks.
+    if (log2_of(root) < kStripedLog2 || (hash & 7) == 0) maybe_grow(root);
   }
 
   void after_erase(Word root, uint64_t hash) {
@@ -214,6 +228,7 @@ class Tables : public TableOps<Policy> {
     t->next.store(0, std::memory_order_relaxed);  // published with the root word
     t->cursor.store(0, std::memory_order_relaxed);
     t->first_open.store(0, std::memory_order_relaxed);
+    t->grow_at.store(max_entries(log2), std::memory_order_relaxed);
     t->chunks = chunks;
     t->bytes = bytes;
     t->log2 = log2;
@@ -242,7 +257,18 @@ class Tables : public TableOps<Policy> {
     t->~Table();
     P::deallocate(t);
   }
-  static void release_table(void* t) { free_table(reinterpret_cast<Word>(t) | static_cast<Table*>(t)->log2); }
+  /// Once no reader is left. A large table goes a piece at a time, so that none of the operations that this happens in
+  /// waits for all of it: its end is given back, and the rest is retired again.
+  static void release_table(void* block) {
+    auto* t = static_cast<Table*>(block);
+    if (t->bytes <= 2 * kPieceBytes) {
+      free_table(reinterpret_cast<Word>(t) | t->log2);
+      return;
+    }
+    t->bytes = (t->bytes - kPieceBytes) / kPieceBytes * kPieceBytes;
+    P::cut(t, t->bytes);
+    P::retire(t, t->bytes, release_table);
+  }
 
   [[gnu::noinline]] Word first_table() {
     // Where there is no memory for what the hint wished, a smaller one serves as well.
@@ -250,6 +276,7 @@ class Tables : public TableOps<Policy> {
     for (unsigned log2 = min_log2(); (root = new_table(log2, 0)) == 0; log2 -= log2 < 4 ? log2 : 4) {
       if (log2 == 0) return 0;
     }
+    P::want_huge(table(root), table(root)->bytes);
     add_stripes(log2_of(root));
     Word none = 0;
     // Release publishes the table; acquire: another thread's.
@@ -260,7 +287,7 @@ class Tables : public TableOps<Policy> {
 
   /// Small tables have one counter, in the map itself; larger ones many.
   void add_stripes(unsigned log2) {
-    if (log2 < 9 || stripes_.load(std::memory_order_relaxed) != nullptr) return;
+    if (log2 < kStripedLog2 || stripes_.load(std::memory_order_relaxed) != nullptr) return;
     Stripes<P>* s = make_stripes<P>();
     if (s == nullptr) return;  // then the one counter serves on
     Stripes<P>* none = nullptr;
@@ -307,10 +334,19 @@ class Tables : public TableOps<Policy> {
         return true;
       }
     }
+    fault_in(root, next, chunk);
     if (!migrate_chunk(root, next, chunk)) return false;
     // Near the end: perhaps it was the last one.
     if (chunk + 4 * 64 >= to->chunks && first_open_chunk(from, to) == to->chunks) promote(root, next);
     return true;
+  }
+
+  /// Before the first chunk of each 64 KiB of a new table: 16 pages in one go cost half of what 16 faults do.
+  static void fault_in(Word from, Word to, uint64_t chunk) {
+    const uint64_t buckets = Policy::kChunkUnits << (log2_of(to) - unit_log2(from, to));
+    const uint64_t bytes = buckets * sizeof(Buckets), begin = chunk * bytes;
+    if (table(to)->bytes >= kPieceBytes && bytes <= kFaultBytes && begin % kFaultBytes == 0)
+      P::fault_in(&bucket_at(to, chunk * buckets), kFaultBytes);
   }
 
   uint64_t first_open_chunk(Table* from, Table* to) const {
@@ -333,6 +369,9 @@ class Tables : public TableOps<Policy> {
     const uint64_t begin = chunk * Policy::kChunkUnits;
     const uint64_t end = begin + Policy::kChunkUnits < units ? begin + Policy::kChunkUnits : units;
     for (uint64_t u = begin; u < end; ++u) {
+      // Each exchange waits for its line, and what is behind an exchange is not begun: so lines are asked for before.
+      if (u + kAhead < units)
+        __builtin_prefetch(&bucket_at(from, (u + kAhead) << (log2_of(from) - unit_log2(from, to))), 1);
       if (!migrate_unit(from, to, u)) return false;
     }
     const uint64_t bit = uint64_t{1} << (chunk % 64);
@@ -353,6 +392,8 @@ class Tables : public TableOps<Policy> {
     Word expected = root | kMigrating;
     // Release: whoever finds the new root finds its buckets filled. One thread succeeds, and retires the old table.
     if (root_.compare_exchange_strong(expected, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      // What was filled in small steps may become huge pages now, in the kernel's own time.
+      P::want_huge(table(next), table(next)->bytes);
       Table* t = table(root);
       P::retire(t, t->bytes, release_table);
     }

@@ -88,6 +88,9 @@ struct ModelPlatform {
     retired[retired_count] = p;
     releases[retired_count++] = release;
   }
+  static void cut(void*, size_t) { abort(); }  // of large tables
+  static void fault_in(void*, size_t) { abort(); }
+  static void want_huge(void*, size_t) {}
   static uint64_t stripes() { return 2; }
   static size_t thread_number() { return 0; }
 };
