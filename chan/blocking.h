@@ -2,9 +2,10 @@
 //
 // blocking.h - send and receive that wait; close.
 //
-// Owns: the dispatch over the flavours, spinning, parking. A waiting thread spins as long as that has paid lately on
-// this side of this channel, then parks: it queues itself and sets its bit of `waits`, looks at the channel once more,
-// and sleeps on its ticket. Woken, it tries again; if another thread was faster it queues itself again, in front.
+// Owns: the dispatch over the flavours, what each looks at while it spins, parking. A waiting thread spins as long as
+// that has paid lately on this side of this channel, then parks: it queues itself and sets its bit of `waits`, looks at
+// the channel once more, and sleeps on its ticket. Woken, it tries again; if another thread was faster it queues itself
+// again, in front.
 //
 // Lazy and strict: for its first millisecond a parked thread is lazy, and has a timer running. The other side may leave
 // a lazy waiter asleep while it gets along without; never a strict one. So a wake-up that is left out delays a waiter,
@@ -56,27 +57,6 @@ bool is_ready(Channel<Os>& c, Side side) noexcept {
 
 // ---- spinning -------------------------------------------------------------------------------------------
 
-template <class Os>
-uint32_t spin_budget(Hints<Os>& hints) noexcept {
-  const uint32_t max = Os::max_spins();
-  if (max == 0) return 0;
-  const uint32_t round = hints.rounds.load(std::memory_order_relaxed);
-  hints.rounds.store(round + 1, std::memory_order_relaxed);
-  const uint32_t limit = hints.spins.load(std::memory_order_relaxed);
-  if ((round & 31) == 31) return max;  // has it begun to pay?
-  return limit < max ? limit : max;
-}
-
-template <class Os>
-void learn(Hints<Os>& hints, uint32_t spent, bool has_paid) noexcept {
-  constexpr uint32_t kFloor = 16;
-  const uint32_t limit = hints.spins.load(std::memory_order_relaxed);
-  // Upwards at once, since a sleep costs both sides; downwards by a quarter.
-  if (spent >= Spinner<Os>::kLostSlice) has_paid = false;
-  const uint32_t next = !has_paid ? limit - (limit - kFloor) / 4 : limit < 2 * spent + 100 ? 2 * spent + 100 : limit;
-  if (next != limit && limit >= kFloor) hints.spins.store(next, std::memory_order_relaxed);
-}
-
 /// Whether the ring's turn at `position` plus `n` has come, as one look (relaxed: try_send and try_recv acquire).
 template <class Os>
 struct Poll {
@@ -106,8 +86,7 @@ bool spin_ring_recv(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexc
     if (next != stream) hints.stream.store(next, std::memory_order_relaxed);
     if (sent != position) return true;
   }
-  while (spinner.spent() < budget) {
-    spinner.step();
+  while (spinner.step()) {
     if (first()) return true;
   }
   return false;
@@ -115,11 +94,10 @@ bool spin_ring_recv(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexc
 
 /// Spins until the ring may have room; a patient sender until half of it is free, so that it gets some lines ahead.
 template <class Os>
-bool spin_ring_send(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexcept {
+bool spin_ring_send(Channel<Os>& c, Spinner<Os>& spinner) noexcept {
   const uint64_t position = c.send.load(std::memory_order_relaxed);
   const Poll<Os> poll(c, c.is_patient ? c.advance(position & ~kClosedBit, c.half_turn - 1) : position & ~kClosedBit, 0);
-  while (spinner.spent() < budget) {
-    spinner.step();
+  while (spinner.step()) {
     if (poll()) return true;
   }
   return c.is_patient && Poll<Os>(c, position & ~kClosedBit, 0)();
@@ -130,22 +108,18 @@ bool spin(Channel<Os>& c) noexcept {
   Hints<Os>& hints = is_send ? c.send_hints : c.recv_hints;
   const uint32_t budget = spin_budget(hints);
   if (budget == 0) return false;
-  Spinner<Os> spinner(hints);
+  Spinner<Os> spinner(c, hints, budget);
   bool has_paid = false;
   if (c.flavour == Flavour::kRing) {
-    has_paid = is_send ? spin_ring_send(c, budget, spinner) : spin_ring_recv(c, budget, spinner);
+    has_paid = is_send ? spin_ring_send(c, spinner) : spin_ring_recv(c, budget, spinner);
   } else {
-    if (c.flavour == Flavour::kRendezvous) {
-      for (uint32_t i = 0; i < kCellGap; ++i) spinner.step();
-    }
-    for (uint32_t looks = 0; spinner.spent() < budget && !has_paid; ++looks) {
-      spinner.step();
+    for (uint32_t looks = 0; !has_paid && spinner.step(); ++looks) {
       if (c.flavour == Flavour::kRendezvous) {
         // Receivers of capacity 0 spin in the cell.
-        const uint64_t cell = c.send.load(std::memory_order_relaxed);
-        has_paid =
-            cell == kPosted || (cell & kClosedBit) != 0 || (c.waits.load(std::memory_order_relaxed) & kRecvWaits) != 0;
-      } else if ((looks & 7) == 7) {
+        const uint64_t claims = c.send.load(std::memory_order_relaxed);
+        has_paid = sees<Os>(c.posted, static_cast<uint32_t>(claims) + 1) || (claims & kClosedBit) != 0 ||
+                   (c.waits.load(std::memory_order_relaxed) & kRecvWaits) != 0;
+      } else if ((looks & 7) == 7 || spinner.has_yielded()) {
         // Both indexes are the other side's business, too: looked at seldom, and a patient sender waits for half.
         const uint64_t received = c.recv.load(std::memory_order_relaxed);
         const uint64_t word = c.send.load(std::memory_order_relaxed);
@@ -155,7 +129,7 @@ bool spin(Channel<Os>& c) noexcept {
       }
     }
   }
-  learn(hints, spinner.spent(), has_paid);
+  spinner.learn(has_paid);
   return has_paid;
 }
 
@@ -215,16 +189,6 @@ template <class Os, bool is_send>
     c.lock.unlock();
     return Parked::kRetry;
   }
-  if (is_send && c.flavour == Flavour::kRendezvous) {
-    uint64_t cell = kPosted;
-    if (c.send.compare_exchange_strong(cell, kTaken, std::memory_order_seq_cst, std::memory_order_seq_cst)) {
-      queue.unlink(me);
-      publish_queues(c);
-      c.lock.unlock();
-      fill_cell(c, element);
-      return Parked::kDone;
-    }
-  }
   c.lock.unlock();
   uint64_t until = me.is_strict || wait.strict_at_ns > deadline_ns ? deadline_ns : wait.strict_at_ns;
   for (;;) {
@@ -262,16 +226,15 @@ template <class Os, bool is_send>
 template <class Os>
 Status meet(Channel<Os>& c, void* element) noexcept {
   Hints<Os>& hints = c.recv_hints;
-  const uint32_t budget = fits_cell(c) ? spin_budget(hints) : 0;
+  const uint32_t budget = spin_budget(hints);
   const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
   const bool is_lazy = (waits & (kSendWaits | kSendStrict)) == kSendWaits;
   if (budget == 0 || (waits & kSendStrict) != 0)
     return (waits & kSendWaits) != 0 ? match_queued(c, Side::kReceiver, element) : Status::kNotReady;
-  uint32_t spent = 0;
-  const uint32_t pauses = is_lazy && budget > kVerifyPauses ? kVerifyPauses : budget;
-  const Status status = post_in_cell(c, element, pauses, is_lazy, spent);
+  Spinner<Os> spinner(c, hints, is_lazy && budget > kVerifyPauses ? kVerifyPauses : budget);
+  const Status status = post_in_cell(c, element, is_lazy, spinner);
   if (status == Status::kNotReady && is_lazy) return match_queued(c, Side::kReceiver, element);
-  if (!is_lazy && spent != 0) learn(hints, spent, status == Status::kOk);
+  if (!is_lazy && spinner.spent() != 0) spinner.learn(status == Status::kOk);
   return status;
 }
 
@@ -354,6 +317,8 @@ Status batch(Channel<Os>& c, unsigned char* elements, size_t n, size_t& done, ui
 template <class Os>
 Status close(Channel<Os>& c) noexcept {
   lock_queues(c);
+  // Before the close itself: who knows of that from whomever sees this, too.
+  if (c.flavour == Flavour::kRendezvous) c.waits.fetch_or(kClosedFlag, std::memory_order_seq_cst);
   // seq_cst: see is_ready. Capacity 0: no claim of the cell succeeds from here on.
   if ((c.send.fetch_or(kClosedBit, std::memory_order_seq_cst) & kClosedBit) != 0) {
     c.lock.unlock();

@@ -7,7 +7,7 @@
 //
 //   offset  x86-64 and aarch64, lines of 128 bytes (README.md says what is on each and who writes it)
 //      0    immutable part: flavour, sizes, buffer, turns, functions; and `waits`, written by those who wait
-//    128    send index, hints of senders; capacity 0: the cell
+//    128    send index, hints of senders; from 192 on, for capacity 0: the cell
 //    256    receive index, hints of receivers
 //    384    lock, queues, references, registry
 //
@@ -41,13 +41,17 @@ inline constexpr uint32_t kRecvStrict = 2;
 inline constexpr uint32_t kSendWaits = 4;
 inline constexpr uint32_t kSendStrict = 8;
 inline constexpr uint32_t kQueueBits = 15;
+/// Capacity 0: closed, for receivers that look nowhere else while they are posted.
+inline constexpr uint32_t kClosedFlag = 16;
 /// Threads that sleep until a claimed slot is ready, counted.
-inline constexpr uint32_t kSlotWaiter = 16;
-inline constexpr uint32_t kSlotBits = ~kQueueBits;
+inline constexpr uint32_t kSlotWaiter = 32;
+inline constexpr uint32_t kSlotBits = ~(kQueueBits | kClosedFlag);
 
-/// Up to so many bytes an element of capacity 0 fits into the cell; larger ones go from stack to stack, by the queue.
+/// Up to so many bytes an element of capacity 0 fits into the cell; larger ones go to where the cell points.
 inline constexpr size_t kCellBytes = 48;
 inline constexpr size_t kCellAlign = 16;
+
+inline constexpr uint32_t kNear = 4;
 
 /// What one side of a channel remembers about waiting. All relaxed: hints, on the side's own line.
 template <class Os>
@@ -57,50 +61,12 @@ struct Hints {
   Half rounds{0};  ///< waits so far, to look again now and then at what did not pay
   Half stream{0};  ///< waits after which several elements were there (0..8)
   Half calm{0};    ///< waits for which there is no yield, since one has cost a time slice
+  Half calms{0};   ///< for how many waits that was said last
+  Half lucky{0};   ///< the case in whose cell a select has met somebody last
+  Half near{0};    ///< waits in a row that a yield ended: the partner waits for this CPU (0..kNear)
+
+  bool is_near() const noexcept { return near.load(std::memory_order_relaxed) == kNear; }
   Half credit{0};  ///< operations that need not look whether a lazy waiter is needed
-};
-
-/// A wait that spins: counts pauses, and yields, each as so many pauses as it costs where nobody else wants the CPU.
-/// Where somebody does, it may be the one that is waited for. If it is a thread that computes, a yield gives it a whole
-/// time slice (3 ms): whoever sleeps is served better by the scheduler, so there is no further yield then for a long
-/// time.
-template <class Os>
-class Spinner {
- public:
-  static constexpr uint32_t kLostSlice = 1U << 30;
-
-  explicit Spinner(Hints<Os>& hints) noexcept : hints_(hints) {}
-
-  uint32_t spent() const noexcept { return spent_; }
-
-  void step() noexcept {
-    constexpr uint32_t kPure = 48;
-    constexpr uint32_t kYield = 16;
-    constexpr uint64_t kSliceNs = 200'000;
-    constexpr uint32_t kCalm = 2000;
-    if (spent_ < kPure || (spent_ & (kYield - 1)) != 0) {
-      Os::pause();
-      ++spent_;
-      return;
-    }
-    const uint32_t calm = hints_.calm.load(std::memory_order_relaxed);
-    if (calm > 0) {
-      if (spent_ == kPure) hints_.calm.store(calm - 1, std::memory_order_relaxed);
-      Os::pause();
-      ++spent_;
-      return;
-    }
-    const uint64_t before = Os::now_ns();
-    Os::yield();
-    spent_ += kYield;
-    if (Os::now_ns() - before < kSliceNs) return;
-    hints_.calm.store(kCalm, std::memory_order_relaxed);
-    spent_ += kLostSlice;  // this wait has been long enough
-  }
-
- private:
-  Hints<Os>& hints_;
-  uint32_t spent_ = 0;
 };
 
 template <class Os>
@@ -126,17 +92,19 @@ struct alignas(kLine) Channel {
   size_t alignment = 1;
   uint64_t id = 0;
 
-  // ---- line 1: senders ----
+  // ---- line 1: senders; its second half: the cell ----
   alignas(kLine) Word send{0};
   Word seen_recv{0};  ///< zero.h: a receive index that once was; only ever too small
-  alignas(kCellAlign) unsigned char cell[kCellBytes] = {};
   Hints<Os> send_hints;
-  Half cell_bell{0};
+  alignas(kLine / 2) Half posted{0};  ///< rendezvous.h: receivers that have posted themselves so far
+  Half filled{0};                     ///< elements that were put into the cell
+  alignas(kCellAlign) unsigned char cell[kCellBytes] = {};
 
   // ---- line 2: receivers ----
   alignas(kLine) Word recv{0};
   Word seen_send{0};
   Hints<Os> recv_hints;
+  Half poster{0};  ///< rendezvous.h: 1 while a receiver has the cell
 
   // ---- line 3: those who wait, and the registry ----
   alignas(kLine) WaitLock<Os> lock;
@@ -193,7 +161,7 @@ void lock_queues(Channel<Os>& c) noexcept {
     // costs the child a system call now and then.
     c.receivers = {};
     c.senders = {};
-    c.waits.fetch_and(kSlotBits, std::memory_order_relaxed);
+    c.waits.fetch_and(~kQueueBits, std::memory_order_relaxed);
   }
 }
 
@@ -244,6 +212,9 @@ template <class Os>
   if (claimed.asleep != nullptr) Os::wake(*claimed.asleep, 1);
 }
 
+/// A sleep where there is no heavy barrier.
+inline constexpr uint64_t kSlotNapNs = 200'000;
+
 /// Waits until the slot at `position` (the next one of side `mine`) has another turn than `seen`: the thread that
 /// claimed it is in the middle of its copy, or was stopped there. False: the deadline passed. No RMW is asked of that
 /// thread: it stores the turn, then reads `waits` and whose slot is awaited; we write both, then read the turn, with
@@ -252,7 +223,6 @@ template <class Os>
 [[gnu::noinline]] bool wait_for_slot(Channel<Os>& c, Side mine, uint64_t position, uint32_t seen,
                                      uint64_t deadline_ns) noexcept {
   constexpr uint32_t kSpins = 100;
-  constexpr uint64_t kNap = 200'000;            // ns, where there is no heavy barrier
   constexpr uint64_t kLongNap = 1'000'000'000;  // where there is one
   auto& turn = c.turns[c.index_of(position)];
   const uint32_t spins = Os::max_spins() < kSpins ? Os::max_spins() : kSpins;
@@ -271,7 +241,7 @@ template <class Os>
   bool in_time = true;
   // Acquire pairs with the release of who fills or empties the slot.
   while (turn.load(std::memory_order_acquire) == seen && in_time) {
-    const uint64_t nap = Os::now_ns() + (Os::has_heavy_barrier() ? kLongNap : kNap);
+    const uint64_t nap = Os::now_ns() + (Os::has_heavy_barrier() ? kLongNap : kSlotNapNs);
     Os::wait(turn, seen, nap < deadline_ns ? nap : deadline_ns);
     in_time = deadline_ns == kNever || Os::now_ns() < deadline_ns;
   }

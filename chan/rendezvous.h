@@ -3,47 +3,81 @@
 // rendezvous.h - capacity 0: a sender and a receiver meet.
 //
 // Owns: the cell, and matching with who is queued. There are two ways to meet. A receiver that is awake posts itself in
-// the cell (one line, on the senders' side of the header); a sender claims it there, moves the element into the cell
-// and is done. Whoever sleeps, and every select, is in a queue; the partner claims the ticket and moves the element
-// from or to where its owner keeps it.
+// the cell; a sender claims it there, moves the element into the cell and is done. Whoever sleeps is in a queue; the
+// partner claims the ticket and moves the element from or to where its owner keeps it.
 //
-// The cell (low bits of `send`; the closed bit above them lets no claim through):
+// The cell has three counters: `posted` and `filled` in its own line, which goes to the sender and back once a message,
+// and the claims in `send` (with the closed bit above them), on the senders' line. One receiver at a time has the cell
+// (`poster`).
 //
-//     kIdle --receiver--> kPosted --sender--> kTaken --sender--> kFull --receiver--> kIdle
-//                                 --receiver (gave up, or saw kSendWaits)--> kIdle
+//     posted == claims == filled       idle
+//     posted == claims + 1             posted: a sender may claim it, by CAS of `send` (the operation takes effect)
+//     posted == claims == filled + 1   claimed: the sender moves the element, then stores `filled`
 //
-// A match is not missed: the receiver posts, then reads `waits`; the sender queues itself, sets kSendWaits, then reads
-// the cell. All seq_cst: one sees the other. Receivers in the queue and senders in the queue meet under the lock.
+// A receiver that gives up claims itself. After close no claim of a sender succeeds.
+//
+// A match is not missed. Nobody sleeps posted: who gives up goes to the queue, and there senders and receivers meet
+// under the lock. Until then it looks at `waits`, in which a sender that has queued itself, or a close, sets a bit.
 #pragma once
 
 #include "chan/ring.h"
+#include "chan/spinner.h"
 
 namespace ashlar::chan_core {
 
-inline constexpr uint64_t kIdle = 0;
-inline constexpr uint64_t kPosted = 1;
-inline constexpr uint64_t kTaken = 2;
-inline constexpr uint64_t kFull = 3;
-inline constexpr uint64_t kCellMask = 3;
-
-/// Pauses before the first look at a cell that the partner is working on: a look takes the line from it.
-inline constexpr uint32_t kCellGap = 8;
-
+/// Whether the element itself is in the cell; else the cell says where the receiver wants it.
 template <class Os>
 bool fits_cell(const Channel<Os>& c) noexcept {
   return c.element_size <= kCellBytes && c.alignment <= kCellAlign;
 }
 
-/// The sender's part after it has claimed the cell (kPosted -> kTaken).
+/// Some looks in a row at a counter of the cell. A pause may take half of what the line takes to the partner and back;
+/// looks at one's own copy of the line disturb nobody.
 template <class Os>
-void fill_cell(Channel<Os>& c, void* element) noexcept {
-  if (c.element_size != 0) c.move(c.cell, element);
-  // Release pairs with the acquire of the receiver that posted. An addition: close may set its bit meanwhile.
-  c.send.fetch_add(kFull - kTaken, std::memory_order_seq_cst);
-  // Against take_cell: an RMW of the cell, then a look at `waits`; there, an RMW of `waits`, then a look at the cell.
-  if ((c.waits.load(std::memory_order_seq_cst) & kSlotBits) != 0) [[unlikely]] {
-    c.cell_bell.fetch_add(1, std::memory_order_release);  // pairs with the acquire in take_cell
-    Os::wake(c.cell_bell, INT32_MAX);
+bool sees(const typename Channel<Os>::Half& counter, uint32_t want) noexcept {
+  constexpr uint32_t kLooks = 16;
+  const uint32_t looks = Os::max_spins() < kLooks ? Os::max_spins() : kLooks;
+  // Relaxed: who acts on it acquires.
+  for (uint32_t i = 0; i < looks; ++i) {
+    if (counter.load(std::memory_order_relaxed) == want) return true;
+  }
+  return false;
+}
+
+/// A look: whether a receiver is posted. `claims`: what `send` was.
+template <class Os>
+bool is_posted(const Channel<Os>& c, uint64_t claims) noexcept {
+  return c.posted.load(std::memory_order_relaxed) == static_cast<uint32_t>(claims) + 1;
+}
+
+/// Moves the element to the receiver that is posted, if one is: kOk, kClosed or kNotReady, exact.
+template <class Os>
+inline Status fill_cell(Channel<Os>& c, void* element) noexcept {
+  uint64_t claims = c.send.load(std::memory_order_relaxed);  // validated below
+  for (;;) {
+    if ((claims & kClosedBit) != 0) [[unlikely]]
+      return Status::kClosed;
+    const auto mine = static_cast<uint32_t>(claims) + 1;
+    // Acquire pairs with the release of the receiver, which knows that the element before was taken.
+    if (c.posted.load(std::memory_order_acquire) != mine) {
+      const uint64_t now = c.send.load(std::memory_order_relaxed);
+      if (now == claims) return Status::kNotReady;
+      claims = now;
+      continue;
+    }
+    if (!c.send.compare_exchange_weak(claims, claims + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+      continue;
+    if (c.element_size != 0) {
+      void* to = c.cell;
+      if (!fits_cell(c)) __builtin_memcpy(&to, c.cell, sizeof to);
+      c.move(to, element);
+    }
+    // Release pairs with the acquire of the receiver that posted.
+    c.filled.store(mine, std::memory_order_release);
+    Os::light_barrier();  // against take_cell's heavy one
+    if ((c.waits.load(std::memory_order_seq_cst) & kSlotBits) != 0) [[unlikely]]
+      Os::wake(c.filled, INT32_MAX);
+    return Status::kOk;
   }
 }
 
@@ -73,94 +107,114 @@ template <class Os>
 }
 
 /// All receivers that are queued are lazy: one that is awake may come to the cell before one of those would be awake,
-/// so we look on for a third of what waking costs. The cell as seen last.
+/// so we look on for a third of what waking costs.
 template <class Os>
-[[gnu::noinline]] uint64_t wait_for_post(Channel<Os>& c) noexcept {
+[[gnu::noinline]] Status wait_for_post(Channel<Os>& c, void* element) noexcept {
   const uint32_t pauses = Os::max_spins() < kVerifyPauses ? Os::max_spins() : kVerifyPauses;
-  uint64_t cell = c.send.load(std::memory_order_relaxed);
-  for (uint32_t i = 0; i < pauses && cell != kPosted && (cell & kClosedBit) == 0; ++i) {
+  Status status = Status::kNotReady;
+  for (uint32_t i = 0; i < pauses && status == Status::kNotReady; ++i) {
     Os::pause();
-    cell = c.send.load(std::memory_order_relaxed);
+    status = fill_cell(c, element);
   }
-  return cell;
+  return status;
 }
 
 template <class Os>
 inline Status rendezvous_send(Channel<Os>& c, void* element) noexcept {
-  uint64_t cell = c.send.load(std::memory_order_relaxed);  // validated by the exchange
-  if ((cell & kClosedBit) != 0) return Status::kClosed;
   const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
   // Who sleeps for longer than a lazy waiter comes first; a receiver that is awake before one that has just gone to
   // sleep.
-  if ((waits & kRecvStrict) != 0) {
+  if ((waits & kRecvStrict) != 0) [[unlikely]] {
     const Status status = match_queued(c, Side::kSender, element);
     if (status != Status::kNotReady) return status;
   }
-  if (cell != kPosted && (waits & (kRecvWaits | kRecvStrict)) == kRecvWaits) cell = wait_for_post(c);
-  if (cell == kPosted &&
-      c.send.compare_exchange_strong(cell, kTaken, std::memory_order_seq_cst, std::memory_order_relaxed)) {
-    fill_cell(c, element);
-    return Status::kOk;
-  }
-  if ((waits & kRecvWaits) != 0) return match_queued(c, Side::kSender, element);
-  return (cell & kClosedBit) != 0 ? Status::kClosed : Status::kNotReady;
+  Status status = fill_cell(c, element);
+  if (status != Status::kNotReady || (waits & kRecvWaits) == 0) return status;
+  if ((waits & kRecvStrict) == 0) status = wait_for_post(c, element);
+  return status != Status::kNotReady ? status : match_queued(c, Side::kSender, element);
 }
 
 template <class Os>
 inline Status rendezvous_recv(Channel<Os>& c, void* element) noexcept {
-  if ((c.send.load(std::memory_order_seq_cst) & kClosedBit) != 0) return Status::kClosed;
-  if ((c.waits.load(std::memory_order_seq_cst) & kSendWaits) == 0) return Status::kNotReady;
+  const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
+  if ((waits & (kSendWaits | kClosedFlag)) == 0) return Status::kNotReady;
   return match_queued(c, Side::kReceiver, element);
 }
 
-/// Takes what the sender put into the cell. Only after kTaken has been seen: a sender is in the middle of it.
+// ---- the receiver's side of the cell ----------------------------------------------------------------------
+
+/// Takes the cell for a receiver, unless another has it.
 template <class Os>
-void take_cell(Channel<Os>& c, void* element) noexcept {
-  const uint32_t spins = Os::max_spins() < kVerifyPauses ? Os::max_spins() : kVerifyPauses;
-  // Acquire pairs with the sender's fetch_add.
-  for (uint32_t i = 0; (c.send.load(std::memory_order_acquire) & kCellMask) != kFull && i < spins; ++i) Os::pause();
-  if ((c.send.load(std::memory_order_acquire) & kCellMask) != kFull) {
-    // The sender was stopped in the middle. A ring of the bell after our look at the cell keeps us from sleeping.
-    c.waits.fetch_add(kSlotWaiter, std::memory_order_seq_cst);
-    for (;;) {
-      const uint32_t bell = c.cell_bell.load(std::memory_order_acquire);
-      if ((c.send.load(std::memory_order_seq_cst) & kCellMask) == kFull) break;
-      Os::wait(c.cell_bell, bell, kNever);
-    }
-    c.waits.fetch_sub(kSlotWaiter, std::memory_order_relaxed);
-  }
-  if (c.element_size != 0) c.take(element, c.cell);
-  c.send.fetch_sub(kFull, std::memory_order_release);  // kFull -> kIdle; pairs with the next poster's exchange
+bool lock_cell(Channel<Os>& c) noexcept {
+  uint32_t is_taken = c.poster.load(std::memory_order_relaxed);
+  // Acquire pairs with the release in unlock_cell: the one before has moved its element out.
+  return is_taken == 0 &&
+         c.poster.compare_exchange_strong(is_taken, 1, std::memory_order_acquire, std::memory_order_relaxed);
+}
+template <class Os>
+void unlock_cell(Channel<Os>& c) noexcept {
+  c.poster.store(0, std::memory_order_release);
 }
 
-/// A receiver that is awake offers itself in the cell for `pauses` pauses: kOk, kClosed, or kNotReady (look at the
-/// queue, or sleep). `may_wait`: go on although a sender is queued, which is lazy then: one that is awake may come
-/// first.
+/// Posts the owner of the cell, which wants the element there.
 template <class Os>
-Status post_in_cell(Channel<Os>& c, void* element, uint32_t pauses, bool may_wait, uint32_t& spent) noexcept {
-  uint64_t cell = kIdle;
-  // Acquire pairs with the release of who emptied it: the cell's bytes are ours from kPosted to kIdle (and the sender's
-  // between).
-  if (!c.send.compare_exchange_strong(cell, kPosted, std::memory_order_seq_cst, std::memory_order_relaxed))
-    return (cell & kClosedBit) != 0 ? Status::kClosed : Status::kNotReady;
-  Spinner<Os> spinner(c.recv_hints);
-  for (uint32_t i = 0; i < kCellGap && i < pauses; ++i) spinner.step();
-  for (; spinner.spent() < pauses; spinner.step()) {
-    const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-    if ((waits & kSendStrict) != 0 || (!may_wait && (waits & kSendWaits) != 0)) break;
-    cell = c.send.load(std::memory_order_acquire);
-    if (cell != kPosted) break;
+uint32_t post(Channel<Os>& c, void* element) noexcept {
+  if (!fits_cell(c)) __builtin_memcpy(c.cell, &element, sizeof element);
+  // Relaxed: only owners change it. Release: pairs with the sender's acquire.
+  const uint32_t mine = c.posted.load(std::memory_order_relaxed) + 1;
+  c.posted.store(mine, std::memory_order_release);
+  return mine;
+}
+
+/// Takes back what post() returned; false: a sender has claimed it.
+template <class Os>
+bool unpost(Channel<Os>& c, uint32_t mine) noexcept {
+  uint64_t claims = c.send.load(std::memory_order_relaxed);
+  while (static_cast<uint32_t>(claims) + 1 == mine) {
+    if (!c.send.compare_exchange_weak(claims, claims + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+      continue;
+    c.filled.store(mine, std::memory_order_relaxed);  // no sender reads it
+    return true;
   }
-  spent = spinner.spent();
-  for (;;) {
-    cell = c.send.load(std::memory_order_acquire);
-    if ((cell & kCellMask) != kPosted) {
-      take_cell(c, element);
-      return Status::kOk;
-    }
-    if (c.send.compare_exchange_strong(cell, cell - kPosted, std::memory_order_seq_cst, std::memory_order_relaxed))
-      return (cell & kClosedBit) != 0 ? Status::kClosed : Status::kNotReady;
+  return false;
+}
+
+/// Takes the element that a sender has put into the cell, or is in the middle of it, and gives the cell up.
+template <class Os>
+void take_cell(Channel<Os>& c, uint32_t mine, void* element) noexcept {
+  const uint32_t spins = Os::max_spins() < kVerifyPauses ? Os::max_spins() : kVerifyPauses;
+  // Acquire pairs with the sender's release.
+  for (uint32_t i = 0; c.filled.load(std::memory_order_acquire) != mine && i < spins; ++i) Os::pause();
+  if (c.filled.load(std::memory_order_acquire) != mine) {
+    // The sender was stopped in the middle. As in wait_for_slot: it stores, then reads `waits`, without an RMW.
+    c.waits.fetch_add(kSlotWaiter, std::memory_order_seq_cst);
+    Os::heavy_barrier();
+    while (c.filled.load(std::memory_order_acquire) != mine)
+      Os::wait(c.filled, mine - 1, Os::has_heavy_barrier() ? kNever : Os::now_ns() + kSlotNapNs);
+    c.waits.fetch_sub(kSlotWaiter, std::memory_order_relaxed);
   }
+  if (c.element_size != 0 && fits_cell(c)) c.take(element, c.cell);
+  unlock_cell(c);
+}
+
+/// A receiver that is awake offers itself in the cell for a while: kOk, kClosed, or kNotReady (look at the queue, or
+/// sleep). `may_wait`: go on although a sender is queued, which is lazy then: one that is awake may come first.
+template <class Os>
+Status post_in_cell(Channel<Os>& c, void* element, bool may_wait, Spinner<Os>& spinner) noexcept {
+  const uint32_t leave = kSendStrict | kClosedFlag | (may_wait ? 0 : kSendWaits);
+  const auto goes_on = [&] { return (c.waits.load(std::memory_order_relaxed) & leave) == 0 && spinner.step(); };
+  while (!lock_cell(c)) {
+    if (!goes_on()) return Status::kNotReady;
+  }
+  const uint32_t mine = post(c, element);
+  while (!sees<Os>(c.filled, mine)) {
+    if (goes_on()) continue;
+    if (!unpost(c, mine)) break;
+    unlock_cell(c);
+    return (c.send.load(std::memory_order_seq_cst) & kClosedBit) != 0 ? Status::kClosed : Status::kNotReady;
+  }
+  take_cell(c, mine, element);
+  return Status::kOk;
 }
 
 }  // namespace ashlar::chan_core

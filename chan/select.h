@@ -10,6 +10,8 @@
 // select is a strict waiter from the start (blocking.h).
 #pragma once
 
+#include <new>
+
 #include "chan/blocking.h"
 
 namespace ashlar::chan_core {
@@ -24,9 +26,13 @@ struct Case {
 /// What select needs per case, kept by the caller (who knows where there is room).
 template <class Os>
 struct CaseState {
-  Waiter<Os> waiter;
-  uint32_t order = 0;    ///< a permutation: pass (1)
-  uint32_t by_lock = 0;  ///< another one, sorted by the channels' addresses: pass (2)
+  union {
+    Waiter<Os> waiter;  ///< from prepare() on: most selects do not wait
+  };
+  uint32_t order;    ///< a permutation: pass (1)
+  uint32_t by_lock;  ///< another one, sorted by the channels' addresses: pass (2)
+
+  CaseState() noexcept {}
 };
 
 template <class Os>
@@ -34,13 +40,7 @@ class Select {
  public:
   Select(const Case<Os>* cases, CaseState<Os>* states, uint32_t count, uint64_t seed) noexcept
       : cases_(cases), states_(states), count_(count), random_(seed | 1) {
-    for (uint32_t i = 0; i < count_; ++i) {
-      states_[i].order = states_[i].by_lock = i;
-      Channel<Os>* c = cases_[i].channel;
-      if (c == nullptr) continue;
-      if (hints_ == nullptr) hints_ = &c->hints(cases_[i].side);
-      meets_ |= c->flavour == Flavour::kRendezvous;
-    }
+    for (uint32_t i = 0; i < count_; ++i) states_[i].order = i;
   }
 
   /// The random state, to be carried on to the next select of the thread.
@@ -69,13 +69,11 @@ class Select {
   Status run(uint32_t& chosen, uint64_t deadline_ns, const void* caller) noexcept {
     Status status = attempt(chosen);
     if (status != Status::kNotReady) return status;
-    // From the random order of pass (1): of two cases with the same channel either may be queued first.
-    for (uint32_t i = 0; i < count_; ++i) states_[i].by_lock = states_[i].order;
-    sort_by_lock();
-    ticket_.what = Waits::kSelect;
-    ticket_.caller = caller;
+    prepare(caller);
     for (;;) {
-      if (spin()) {
+      const Spun spun = spin(chosen);
+      if (spun == Spun::kDone) return Status::kOk;
+      if (spun == Spun::kReady) {
         status = attempt(chosen);
         if (status != Status::kNotReady) return status;
         if (deadline_ns == kNever || Os::now_ns() < deadline_ns) continue;
@@ -99,6 +97,25 @@ class Select {
     random_ ^= random_ << 25;
     random_ ^= random_ >> 27;
     return random_ * 0x2545f4914f6cdd1dU;
+  }
+
+  /// For those who have to wait.
+  void prepare(const void* caller) noexcept {
+    for (uint32_t i = 0; i < count_; ++i) {
+      new (&states_[i].waiter) Waiter<Os>;
+      // From the random order of pass (1): of two cases with the same channel either may be queued first.
+      states_[i].by_lock = states_[i].order;
+      Channel<Os>* c = cases_[i].channel;
+      if (c == nullptr) continue;
+      if (first_ == nullptr) {
+        first_ = c;
+        hints_ = &c->hints(cases_[i].side);
+      }
+      cells_ += may_post(cases_[i]) ? 1 : 0;
+    }
+    sort_by_lock();
+    ticket_.what = Waits::kSelect;
+    ticket_.caller = caller;
   }
 
   const Case<Os>& locked(uint32_t i) const noexcept { return cases_[states_[i].by_lock]; }
@@ -152,8 +169,9 @@ class Select {
     }
     for_channels([](Channel<Os>& c) { publish_queues(c); });
   }
-  /// Leaves every queue, one lock at a time.
-  void leave() const noexcept {
+  /// Calls f(i) for each case, one channel's lock after the other being held, and publishes.
+  template <class F>
+  void for_locked(F f) const noexcept {
     for (uint32_t i = 0; i < count_;) {
       Channel<Os>* c = locked(i).channel;
       if (c == nullptr) {
@@ -161,43 +179,107 @@ class Select {
         continue;
       }
       lock_queues(*c);
-      for (; i < count_ && locked(i).channel == c; ++i) {
-        if (waiter(i).is_queued) c->queue(locked(i).side).unlink(waiter(i));
-      }
+      for (; i < count_ && locked(i).channel == c; ++i) f(i);
       publish_queues(*c);
       c->lock.unlock();
     }
   }
+  /// Leaves every queue.
+  void leave() const noexcept {
+    for_locked([&](uint32_t i) {
+      const Case<Os>& it = locked(i);
+      if (waiter(i).is_queued) it.channel->queue(it.side).unlink(waiter(i));
+    });
+  }
 
+  /// Where this select is posted: in one cell at most, since several senders could claim it in several.
+  struct Post {
+    Channel<Os>* channel = nullptr;
+    uint32_t index = 0;  ///< of the case
+    uint32_t mine = 0;   ///< what post() said
+  };
+
+  /// False: a sender has claimed it.
+  static bool withdraw(Post& at) noexcept {
+    if (at.channel == nullptr) return true;
+    if (!unpost(*at.channel, at.mine)) return false;
+    unlock_cell(*at.channel);
+    at.channel = nullptr;
+    return true;
+  }
+  /// Posts in the next cell that is free.
+  void post_next(Post& at) const noexcept {
+    for (uint32_t i = 1; i <= count_; ++i) {
+      const uint32_t index = (at.index + i) % count_;
+      const Case<Os>& it = cases_[index];
+      if (!may_post(it) || !lock_cell(*it.channel)) continue;
+      at = {it.channel, index, post(*it.channel, it.element)};
+      return;
+    }
+  }
+  static bool may_post(const Case<Os>& it) noexcept {
+    return it.channel != nullptr && it.side == Side::kReceiver && it.channel->flavour == Flavour::kRendezvous;
+  }
+
+  /// A look at a channel in which we are not posted ourselves.
   bool looks_ready(const Case<Os>& it) const noexcept {
     Channel<Os>& c = *it.channel;
     if (c.flavour != Flavour::kRendezvous) return is_ready(c, it.side);
-    const uint64_t cell = c.send.load(std::memory_order_relaxed);
     const uint32_t waits = c.waits.load(std::memory_order_relaxed);
-    if ((cell & kClosedBit) != 0) return true;
-    return it.side == Side::kSender ? cell == kPosted || (waits & kRecvWaits) != 0 : (waits & kSendWaits) != 0;
+    if (it.side == Side::kReceiver) return (waits & (kSendWaits | kClosedFlag)) != 0;
+    return (waits & (kRecvWaits | kClosedFlag)) != 0 || is_posted(c, c.send.load(std::memory_order_relaxed));
+  }
+  bool any_looks_ready(const Channel<Os>* posted) const noexcept {
+    for (uint32_t i = 0; i < count_; ++i) {
+      const Case<Os>& it = cases_[i];
+      if (it.channel == nullptr || (it.channel == posted && it.side == Side::kSender)) continue;
+      if (looks_ready(it)) return true;
+    }
+    return false;
   }
 
-  bool spin() noexcept {
-    if (hints_ == nullptr) return false;
-    constexpr uint32_t kShort = 48;
-    uint32_t budget = spin_budget(*hints_);
-    if (meets_ && budget > kShort) budget = kShort;
-    Spinner<Os> spinner(*hints_);
-    bool has_paid = false;
-    while (spinner.spent() < budget && !has_paid) {
-      spinner.step();
-      for (uint32_t i = 0; i < count_ && !has_paid; ++i)
-        has_paid = cases_[i].channel != nullptr && looks_ready(cases_[i]);
+  enum class Spun { kVain, kReady, kDone };
+
+  /// Looks whether a case has become ready, for as long as that has paid lately; posted meanwhile, first where that
+  /// paid last, or now and then anywhere, then in all cells in turn. kDone: an element came; `chosen` says which case.
+  Spun spin(uint32_t& chosen) noexcept {
+    constexpr uint32_t kStay = 6;  // looks: some times there and back to a sender that is awake
+    const uint32_t budget = hints_ != nullptr ? spin_budget(*hints_, true) : 0;
+    if (budget == 0) return Spun::kVain;
+    Spinner<Os> spinner(*first_, *hints_, budget);
+    const uint64_t dice = next();
+    const uint32_t lucky = hints_->lucky.load(std::memory_order_relaxed);
+    Post at;
+    at.index = ((dice >> 60) == 0 ? static_cast<uint32_t>(dice) : lucky + count_ - 1) % count_;
+    Spun result = Spun::kVain;
+    uint32_t looks = 0;
+    do {
+      if (cells_ != 0 && looks++ % kStay == 0 && (at.channel == nullptr || cells_ > 1)) {
+        if (!withdraw(at)) break;
+        post_next(at);
+      }
+      if (at.channel != nullptr && sees<Os>(at.channel->filled, at.mine)) break;
+      if (any_looks_ready(at.channel)) result = Spun::kReady;
+    } while (result == Spun::kVain && spinner.step());
+    if (!withdraw(at)) {
+      chosen = at.index;
+      take_cell(*at.channel, at.mine, cases_[chosen].element);
+      if (lucky != chosen) hints_->lucky.store(chosen, std::memory_order_relaxed);
+      result = Spun::kDone;
     }
-    if (budget != 0 && !meets_) learn(*hints_, spinner.spent(), has_paid);
-    return has_paid;
+    spinner.learn(result != Spun::kVain);
+    return result;
   }
 
   /// Passes (2) and (3). kDone and kWoken: `chosen` says which case.
   Outcome park(uint32_t& chosen, uint64_t deadline_ns) noexcept {
-    ticket_.thread_id = Os::thread_id();
-    if (ticket_.since_ns == 0) ticket_.since_ns = Os::now_ns();
+    const uint64_t now = Os::now_ns();
+    if (strict_at_ns_ == 0) {
+      strict_at_ns_ = now + kLazyNs;
+      ticket_.thread_id = Os::thread_id();
+      ticket_.since_ns = now;
+    }
+    wake_others();
     for_channels([](Channel<Os>& c) { lock_queues(c); });
     for (uint32_t i = 0; i < count_; ++i) {
       const Case<Os>& it = locked(i);
@@ -218,47 +300,38 @@ class Select {
       w.ticket = &ticket_;
       w.element = it.element;
       w.index = states_[i].by_lock;
-      w.is_strict = true;
+      w.is_strict = now >= strict_at_ns_;
       it.channel->queue(it.side).push_back(w);
     }
     for_channels([](Channel<Os>& c) { publish_queues(c); });
     for (uint32_t i = 0; i < count_; ++i) {
       const Case<Os>& it = locked(i);
       if (it.channel == nullptr) continue;
-      uint64_t cell = kPosted;
-      const bool is_cell = it.channel->flavour == Flavour::kRendezvous && it.side == Side::kSender;
-      const bool is_claimed = is_cell && it.channel->send.compare_exchange_strong(
-                                             cell, kTaken, std::memory_order_seq_cst, std::memory_order_seq_cst);
-      if (!is_claimed && !is_ready(*it.channel, it.side)) continue;
-      chosen = states_[i].by_lock;
+      if (!is_ready(*it.channel, it.side)) continue;
       unlink_all_locked();
       unlock_all();
-      if (!is_claimed) return Outcome::kRetry;
-      fill_cell(*it.channel, it.element);
-      return Outcome::kDone;
+      return Outcome::kRetry;
     }
     unlock_all();
     return sleep(chosen, deadline_ns);
   }
 
   Outcome sleep(uint32_t& chosen, uint64_t deadline_ns) noexcept {
-    // Partners of capacity 0 find us in the queues only, so there it pays to look on for a while from there.
-    const bool has_met = hints_ != nullptr && meets_;
-    const uint32_t budget = has_met ? spin_budget(*hints_) : 0;
-    bool is_first = true;
+    uint64_t until = strict_at_ns_ > deadline_ns ? deadline_ns : strict_at_ns_;
     for (;;) {
-      const uint32_t word = ticket_.await(is_first ? budget : 0, deadline_ns);
-      if (is_first && budget != 0) learn(*hints_, budget / 4, (word & kStateMask) != kParked);
-      is_first = false;
+      const uint32_t word = ticket_.await(0, until);
       chosen = word >> kIndexShift;
       switch (word & kStateMask) {
-        case kParked:
+        case kParked: {
+          if (until == kNever || Os::now_ns() < until) continue;
+          const bool is_timeout = until == deadline_ns;
+          until = deadline_ns;
+          if (!is_timeout && !make_strict()) continue;
           // A claim of our own keeps everybody else's from succeeding while we leave.
-          if (deadline_ns == kNever || Os::now_ns() < deadline_ns ||
-              ticket_.claim(kQuit, 0) == Ticket<Os>::Claim::kLost)
-            continue;
+          if (ticket_.claim(kQuit, 0) == Ticket<Os>::Claim::kLost) continue;
           leave();
-          return Outcome::kTimeout;
+          return is_timeout ? Outcome::kTimeout : Outcome::kRetry;
+        }
         case kClaimed:
           continue;  // the partner is moving the element
         case kDone:
@@ -268,6 +341,34 @@ class Select {
           leave();
           return (word & kStateMask) == kWoken ? Outcome::kWoken : Outcome::kRetry;
       }
+    }
+  }
+
+  /// The lazy millisecond is over. True: a case is ready, for which we may have been left asleep.
+  bool make_strict() const noexcept {
+    bool any_ready = false;
+    for_locked([&](uint32_t i) {
+      const Case<Os>& it = locked(i);
+      Waiter<Os>& w = waiter(i);
+      if (!w.is_queued || w.is_strict) return;
+      w.is_strict = true;
+      ++it.channel->queue(it.side).strict;
+    });
+    for (uint32_t i = 0; i < count_; ++i) {
+      const Case<Os>& it = cases_[i];
+      any_ready |= it.channel != nullptr && is_ready(*it.channel, it.side);
+    }
+    return any_ready;
+  }
+
+  /// As in park() of one channel: before we sleep, lazy waiters of the other side are due.
+  void wake_others() const noexcept {
+    for (uint32_t i = 0; i < count_; ++i) {
+      const Case<Os>& it = cases_[i];
+      if (it.channel == nullptr || it.channel->flavour == Flavour::kRendezvous) continue;
+      const bool is_send = it.side == Side::kSender;
+      if ((it.channel->waits.load(std::memory_order_relaxed) & (is_send ? kRecvWaits : kSendWaits)) != 0)
+        wake_one(*it.channel, is_send ? Side::kReceiver : Side::kSender);
     }
   }
 
@@ -283,8 +384,10 @@ class Select {
   CaseState<Os>* states_;
   uint32_t count_;
   uint64_t random_;
+  Channel<Os>* first_ = nullptr;
   Hints<Os>* hints_ = nullptr;  ///< of the first case: what spinning has paid
-  bool meets_ = false;          ///< some channel has capacity 0
+  uint32_t cells_ = 0;          ///< cases in whose cells we may post
+  uint64_t strict_at_ns_ = 0;   ///< 0: has not parked yet
   Ticket<Os> ticket_;
 };
 

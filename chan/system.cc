@@ -84,7 +84,7 @@ void System::count_cpus() noexcept {
   cpu_set_t cpus;
   // Of the main thread: a thread that has pinned itself says nothing of the others.
   const bool one = sched_getaffinity(getpid(), sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) == 1;
-  spins.store(one ? 0 : kMaxSpins, std::memory_order_relaxed);
+  spins.store(one ? 1 : kMaxSpins, std::memory_order_relaxed);
   errno = saved;
 }
 
