@@ -58,18 +58,19 @@ size_t purge(size_t keep_bytes) noexcept;
 /// Fills `*out`; see ashlar_read_memstats.
 void read_memstats(ashlar_memstats* out) noexcept;
 
-// ---- what hash/ needs of options and the kernel ----
+// ---- what hash/ and chan/ need of options and the kernel ----
 
 /// Zeroed pages for `bytes` (above 32 KiB) of table, without touching them; null and ENOMEM on failure. Goes back
-/// through return_pages or deallocate.
+/// through deallocate.
 void* allocate_pages_zeroed(size_t bytes) noexcept;
 
-/// Gives the pages behind the first `keep` bytes of such a block back to the kernel, at once; with 0 the block is gone.
-/// Keeps errno.
+/// Gives the pages behind the first `keep` > 0 bytes of such a block back to the kernel, at once. (The hardened library
+/// keeps them until the block is freed.) Keeps errno.
 void return_pages(void* block, size_t keep) noexcept;
 
-/// Asks for huge pages in such a block, where it is large.
-void want_huge_pages(void* block, size_t bytes) noexcept;
+/// Asks for huge pages where they fit into bytes [from, to) of a live block above 32 KiB, unless options say otherwise.
+/// Keeps errno.
+void want_huge_pages(void* block, size_t from, size_t to) noexcept;
 
 /// Whether ASHLAR_DEBUG=maptrace=1 was given.
 bool maps_are_traced() noexcept;

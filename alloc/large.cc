@@ -136,16 +136,10 @@ void renew_and_release_large(Span* span) noexcept {
 void return_large(Span* span, size_t keep) noexcept {
   const size_t pages = large_pages(keep);
   if (pages >= span->pages) return;
+  count(0, 0, 0, span->pages - pages);
   // Renewed, not only purged: advice about huge pages must not outlive the block.
   const bool clean = page_heap.renew(span->start + pages * kPageBytes, (span->pages - pages) * kPageBytes);
-  if (pages != 0) {
-    count(0, 0, 0, span->pages - pages);
-    page_heap.shrink(span, pages, clean);
-    return;
-  }
-  set_moved(span, false);
-  store_entries(span->start, 1, 0);
-  release_large(span, clean);
+  page_heap.shrink(span, pages, clean);
 }
 
 bool expand_large(Span* span, size_t size, bool* clean) noexcept {
@@ -158,6 +152,16 @@ bool expand_large(Span* span, size_t size, bool* clean) noexcept {
   return true;
 }
 
+void advise_huge_large(Span* span, size_t from, size_t to) noexcept {
+  if (options.thp != Options::kAuto || os::page_bytes() > kPageBytes) return;
+  const uintptr_t begin = (span->start + from + kHugeBytes - 1) & ~(kHugeBytes - 1);
+  const uintptr_t end = (span->start + to) & ~(kHugeBytes - 1);
+  if (begin >= end) return;
+  // The advice splits the map, and must not outlive the block: it is released as one that moved.
+  if (!span->moved && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) >= kMaxMovedBlocks) return;
+  if (os::advise_huge(begin, end - begin, true)) set_moved(span, true);
+}
+
 void advise_filling(Span* span, size_t written, size_t certain, bool clean) noexcept {
   const size_t ahead = written < kFillBytes ? written / 20 : kFillBytes / 20;
   if (clean && certain < written + ahead) {
@@ -167,23 +171,14 @@ void advise_filling(Span* span, size_t written, size_t certain, bool clean) noex
         (written + ahead < span->pages * kPageBytes ? span->start + written + ahead : span->end()) & ~(os_page - 1);
     if (written < kFillBytes && from < to) os::populate(from, to - from);
   }
-  if (options.thp != Options::kAuto || os::page_bytes() > kPageBytes) return;
-  const auto advise = [span](uintptr_t from, uintptr_t to) {
-    from = (from + kHugeBytes - 1) & ~(kHugeBytes - 1);
-    to &= ~(kHugeBytes - 1);
-    if (from >= to) return;
-    // The advice splits the map, and must not outlive the block: it is released as one that moved.
-    if (!span->moved && __atomic_load_n(&moved_blocks, __ATOMIC_RELAXED) >= kMaxMovedBlocks) return;
-    if (os::advise_huge(from, to - from, true)) set_moved(span, true);
-  };
   const size_t bytes = span->pages * kPageBytes;
   if (certain > bytes) certain = bytes;
   if (written >= kFillBytes || certain >= kFillBytes) {
-    advise(span->start + written, span->end());
+    advise_huge_large(span, written, bytes);
     return;
   }
-  if (written < certain) advise(span->start + written, span->start + certain);
-  if (bytes > kFillBytes) advise(span->start + kFillBytes, span->end());
+  if (written < certain) advise_huge_large(span, written, certain);
+  if (bytes > kFillBytes) advise_huge_large(span, kFillBytes, bytes);
 }
 
 void* reallocate_large(void* block, Span* span, size_t size) noexcept {

@@ -24,7 +24,7 @@ bool close_large(Span* span) noexcept;
 /// Hardened. Releases the block whose pages become fresh ones; its page map entry goes, too.
 void renew_and_release_large(Span* span) noexcept;
 
-/// Gives the pages behind the first `keep` bytes back to the kernel; with 0 the block is gone.
+/// Gives the pages behind the first `keep` > 0 bytes back to the kernel.
 void return_large(Span* span, size_t keep) noexcept;
 
 /// Changes the block's size where it lies or by moving its pages; null: no memory, the block is as it was.
@@ -35,6 +35,9 @@ void* reallocate_large(void* block, Span* span, size_t size) noexcept;
 bool expand_large(Span* span, size_t size, bool* clean) noexcept;
 
 /// The block's first `written` bytes are in use, and the program will write on in order: up to `certain` for sure.
+/// Asks for huge pages where they fit into bytes [from, to) of the block.
+void advise_huge_large(Span* span, size_t from, size_t to) noexcept;
+
 /// Asks for huge pages where they fit and fault less memory in than a tenth of what is written then. `clean`: the rest
 /// holds no memory yet, so small pages are faulted in together, as far as a twentieth of what is written.
 void advise_filling(Span* span, size_t written, size_t certain, bool clean) noexcept;

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "alloc/alloc.h"
+#include "alloc/base/hardened.h"
 #include "alloc/init.h"
 #include "alloc/large.h"
 #include "alloc/options.h"
@@ -13,6 +14,8 @@
 namespace ashlar {
 
 void* allocate_pages_zeroed(size_t bytes) noexcept {
+  // The hardened layer keeps more than pages for a block, and its guards.
+  if constexpr (kHardened) return allocate_zeroed(1, bytes);
   bool zeroed = false;
   void* p = ensure_init() ? allocate_large(bytes, 1, &zeroed) : nullptr;
   if (p == nullptr) {
@@ -30,17 +33,17 @@ void* allocate_pages_zeroed(size_t bytes) noexcept {
 }
 
 void return_pages(void* block, size_t keep) noexcept {
+  if constexpr (kHardened) return;
   const int saved_errno = errno;
   return_large(entry_span(load_entry(reinterpret_cast<uintptr_t>(block))), keep);
   errno = saved_errno;
 }
 
-void want_huge_pages(void* block, size_t bytes) noexcept {
-  // Where every access goes to another page, the TLB decides: 4 MiB are more than it covers with small pages.
-  if (bytes < 2 * kHugeBytes || options.thp == Options::kOff) return;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(block) + kHugeBytes - 1) & ~(kHugeBytes - 1);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(block) + bytes) & ~(kHugeBytes - 1);
-  if (end > begin) os::advise_huge(begin, end - begin, true);
+void want_huge_pages(void* block, size_t from, size_t to) noexcept {
+  if constexpr (kHardened) return;
+  const int saved_errno = errno;
+  advise_huge_large(entry_span(load_entry(reinterpret_cast<uintptr_t>(block))), from, to);
+  errno = saved_errno;
 }
 
 bool maps_are_traced() noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// blocking.h - send and receive that wait; close.
+// blocking.h - what send and receive do where something is in the way or where they wait; batches; close.
 //
 // Owns: the dispatch over the flavours, what each looks at while it spins, parking. A waiting thread spins as long as
 // that has paid lately on this side of this channel, then parks: it queues itself and sets its bit of `waits`, looks at
@@ -20,7 +20,6 @@
 namespace ashlar::chan_core {
 
 inline constexpr uint64_t kLazyNs = 1'000'000;
-inline constexpr uint32_t kLead = 32;         // slots: two lines of turns, four of words
 inline constexpr size_t kLeadCapacity = 128;  // smaller rings have no lines to get ahead
 inline constexpr uint32_t kLeadPauses = 40;
 
@@ -68,8 +67,8 @@ struct Poll {
 };
 
 /// Spins until the ring may have an element. A receiver that keeps up with its sender takes every line from it while it
-/// is being written; so, where that has paid lately, it first waits for a slot two lines ahead, for some hundred ns at
-/// most.
+/// is being written; so, where that has paid lately, it first waits for a slot some lines ahead (behind what its CPU
+/// fetches by itself), for some hundred ns at most.
 template <class Os>
 bool spin_ring_recv(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexcept {
   Hints<Os>& hints = c.recv_hints;
@@ -78,7 +77,8 @@ bool spin_ring_recv(Channel<Os>& c, uint32_t budget, Spinner<Os>& spinner) noexc
   const uint32_t stream = hints.stream.load(std::memory_order_relaxed);
   if (c.capacity >= kLeadCapacity && budget > kLeadPauses &&
       (stream > 0 || (hints.rounds.load(std::memory_order_relaxed) & 31) == 0)) {
-    const Poll<Os> ahead(c, c.advance(position, kLead), 1);
+    const size_t lead = c.capacity / 4 < kLead ? c.capacity / 4 : kLead;
+    const Poll<Os> ahead(c, c.advance(position, lead), 1);
     for (uint32_t i = 0; i < kLeadPauses && !ahead(); ++i) spinner.step();
     const uint64_t sent = c.send.load(std::memory_order_relaxed) & ~kClosedBit;
     const bool is_stream = sent != position && c.distance(position, sent) >= 4;
@@ -265,31 +265,29 @@ template <class Os, bool is_send, class Attempt>
 }
 
 template <class Os>
-inline Status send(Channel<Os>& c, void* element, uint64_t deadline_ns, const void* caller) noexcept {
+[[gnu::noinline]] Status send_slow(Channel<Os>& c, void* element, uint64_t deadline_ns, const void* caller) noexcept {
   const auto attempt = [&]<bool is_exact>(std::bool_constant<is_exact>) {
     return try_send<Os, is_exact>(c, element, deadline_ns);
   };
   const Status status = attempt(std::false_type());
-  if (status != Status::kNotReady) [[likely]]
-    return status;
+  if (status != Status::kNotReady) return status;
   return block<Os, true>(c, attempt, element, deadline_ns, caller);
 }
 
 template <class Os>
-inline Status recv(Channel<Os>& c, void* element, uint64_t deadline_ns, const void* caller) noexcept {
+[[gnu::noinline]] Status recv_slow(Channel<Os>& c, void* element, uint64_t deadline_ns, const void* caller) noexcept {
   const auto attempt = [&]<bool is_exact>(std::bool_constant<is_exact>) {
     return try_recv<Os, is_exact>(c, element, deadline_ns);
   };
   const Status status = attempt(std::false_type());
-  if (status != Status::kNotReady) [[likely]]
-    return status;
+  if (status != Status::kNotReady) return status;
   return block<Os, false>(c, attempt, element, deadline_ns, caller);
 }
 
 /// Up to `n` elements; waits for the first one only. `done` says how many.
 template <class Os, bool is_send>
-Status batch(Channel<Os>& c, unsigned char* elements, size_t n, size_t& done, uint64_t deadline_ns,
-             const void* caller) noexcept {
+[[gnu::noinline]] Status batch_slow(Channel<Os>& c, unsigned char* elements, size_t n, size_t& done,
+                                    uint64_t deadline_ns, const void* caller) noexcept {
   const auto one = [&](size_t i) {
     void* element = elements + i * c.element_size;
     return is_send ? rendezvous_send(c, element) : rendezvous_recv(c, element);

@@ -26,12 +26,12 @@ static_assert(offsetof(SystemChannel, recv) == ASHLAR_CHAN_RECV_OFFSET_);
 static_assert(sizeof(ashlar_chan) == 4 * kLine && sizeof(Turn) == 4);
 static_assert(static_cast<int>(Status::kInvalid) == ASHLAR_CHAN_INVALID);
 
-// From this capacity on a sender that found the ring full may wait for half of it; below, every slot counts.
-constexpr size_t kPatientCapacity = 16;
 // Header, buffer and turns are one block up to here.
 constexpr size_t kOneBlock = 16 * 1024;
 // Above this, the allocator gives zeroed pages that it has not touched.
 constexpr size_t kLargeBlock = 32 * 1024;
+
+constexpr size_t kHugeFrom = size_t{4} << 20;
 
 struct Sizes {
   size_t alignment, buffer, turns, total;  // bytes
@@ -67,13 +67,26 @@ size_t turns_offset(const Sizes& sizes) {
   return (sizes.buffer + alignof(Turn) - 1) & ~(alignof(Turn) - 1);
 }
 
+/// A large ring that is used is written from end to end, a page fault for every 4 KiB. Not its beginning: a channel
+/// through which little ever passes stays small.
+void ask_for_huge_pages(void* block, const Sizes& sizes) {
+  if (sizes.buffer + sizes.turns < kHugeFrom) return;
+  ashlar::want_huge_pages(block, sizes.buffer / 32, sizes.buffer);
+  const size_t turns = turns_offset(sizes);
+  ashlar::want_huge_pages(block, turns + sizes.turns / 32, turns + sizes.turns);
+}
+
 /// Buffer and turns in a block of their own; the turns are zero, the buffer is untouched where it is large.
 void* allocate_buffer(const Sizes& sizes) {
   const size_t bytes = turns_offset(sizes) + sizes.turns;
   if (bytes > kLargeBlock) {
     void* block = ashlar::allocate_zeroed(1, bytes);
     const size_t want = sizes.alignment < 64 ? 64 : sizes.alignment;
-    if (block == nullptr || reinterpret_cast<uintptr_t>(block) % want == 0) return block;
+    if (block == nullptr) return nullptr;
+    if (reinterpret_cast<uintptr_t>(block) % want == 0) {
+      ask_for_huge_pages(block, sizes);
+      return block;
+    }
     ashlar::deallocate(block);
   }
   void* block =
@@ -115,19 +128,14 @@ ashlar_chan* make(size_t element_size, size_t alignment, size_t capacity, Move m
   System::prepare();
   auto* c = new (block) ashlar_chan;
   c->is_one_block = sizes.is_one_block;
-  c->element_size = element_size;
-  c->capacity = capacity;
   c->alignment = sizes.alignment;
   c->mover = mover;
   c->drop = drop;
   c->maker = caller;
-  c->flavour = capacity == 0 ? Flavour::kRendezvous : element_size == 0 ? Flavour::kZero : Flavour::kRing;
-  c->is_patient = capacity >= kPatientCapacity;
-  c->half_turn = capacity / 2;
+  c->measure(element_size, capacity);
   // Never equal to `send`: chan.hpp takes equal indexes for an empty channel.
   if (c->flavour == Flavour::kRendezvous) c->recv.store(UINT64_MAX, std::memory_order_relaxed);
   if (c->flavour == Flavour::kRing) {
-    c->index_bits = bits_for(capacity);
     c->buffer = buffer;
     c->turns = reinterpret_cast<Turn*>(buffer + turns_offset(sizes));
   }
@@ -166,7 +174,7 @@ constexpr ashlar_chan_status public_status(Status status) {
   return static_cast<ashlar_chan_status>(status);
 }
 
-ashlar_chan_status block_on_null(Waits what, uint64_t deadline_ns, const void* caller) {
+[[gnu::noinline]] ashlar_chan_status block_on_null(Waits what, uint64_t deadline_ns, const void* caller) {
   wait_for_nothing(what, deadline_ns, caller);
   return ASHLAR_CHAN_TIMEOUT;
 }

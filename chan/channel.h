@@ -26,6 +26,8 @@ inline constexpr size_t kLine = 128;
 
 enum class Status : int { kOk = 0, kClosed = 1, kNotReady = 2, kTimeout = 3, kInvalid = 4 };
 enum class Flavour : uint8_t { kRing, kZero, kRendezvous };
+/// Channels whose operations have a quick form (ring.h, zero.h): elements of 8 plain bytes in a ring; of none.
+enum class Quick : uint8_t { kNone, kWord, kToken };
 enum class Side : uint8_t { kSender, kReceiver };
 
 /// Makes an element at `to` out of the one at `from`, which stays alive (moved from). Null: elements are bytes.
@@ -46,6 +48,9 @@ inline constexpr uint32_t kClosedFlag = 16;
 /// Threads that sleep until a claimed slot is ready, counted.
 inline constexpr uint32_t kSlotWaiter = 32;
 inline constexpr uint32_t kSlotBits = ~(kQueueBits | kClosedFlag);
+
+/// From this capacity on a sender that found the ring full may wait for half of it; below, every slot counts.
+inline constexpr size_t kPatientCapacity = 16;
 
 /// Up to so many bytes an element of capacity 0 fits into the cell; larger ones go to where the cell points.
 inline constexpr size_t kCellBytes = 48;
@@ -77,20 +82,23 @@ struct alignas(kLine) Channel {
   // ---- line 0: immutable after newchan, but for `waits` ----
   Half waits{0};
   Flavour flavour = Flavour::kRing;
+  Quick quick = Quick::kNone;
   uint8_t index_bits = 0;
-  bool is_patient = false;   ///< capacity >= kPatientCapacity: a sender that waits may wait for half of the ring
-  bool is_one_block = true;  ///< the buffer lies behind the header, in the same block of memory
-  size_t element_size = 0;
+  bool is_patient = false;  ///< capacity >= kPatientCapacity: a sender that waits may wait for half of the ring
   size_t capacity = 0;
   unsigned char* buffer = nullptr;
   Half* turns = nullptr;
+  uint64_t index_mask = 0;  ///< of a position, the bits that are the index
+  uint64_t lap_gap = 0;     ///< what is added to a position at the end of a lap, beside 1
+  size_t element_size = 0;
   uint64_t half_turn = 0;  ///< capacity / 2, as a distance of positions
-  uint32_t quarter_mask = 0;
-  uint32_t epoch = 0;
   Move mover = nullptr;
   Drop drop = nullptr;
   size_t alignment = 1;
   uint64_t id = 0;
+  uint32_t quarter_mask = 0;
+  uint32_t epoch = 0;
+  bool is_one_block = true;  ///< the buffer lies behind the header, in the same block of memory
 
   // ---- line 1: senders; its second half: the cell ----
   alignas(kLine) Word send{0};
@@ -117,15 +125,34 @@ struct alignas(kLine) Channel {
   Channel* prev = nullptr;
   const void* maker = nullptr;
 
+  /// What follows from the sizes; `mover` has been set.
+  void measure(size_t size, size_t slots) noexcept {
+    element_size = size;
+    capacity = slots;
+    half_turn = slots / 2;
+    is_patient = slots >= kPatientCapacity;
+    flavour = slots == 0 ? Flavour::kRendezvous : size == 0 ? Flavour::kZero : Flavour::kRing;
+    if (flavour == Flavour::kZero) quick = Quick::kToken;
+    if (flavour != Flavour::kRing) return;
+    if (size == sizeof(uint64_t) && mover == nullptr) quick = Quick::kWord;
+    while (one_lap() < slots) ++index_bits;
+    index_mask = one_lap() - 1;
+    lap_gap = one_lap() - slots;
+  }
+
   uint64_t one_lap() const noexcept { return uint64_t{1} << index_bits; }
-  uint64_t index_of(uint64_t position) const noexcept { return position & (one_lap() - 1); }
+  uint64_t index_of(uint64_t position) const noexcept { return position & index_mask; }
   uint32_t turn_of(uint64_t position) const noexcept {
     return static_cast<uint32_t>((position & ~kClosedBit) >> index_bits) * 2;
+  }
+  /// The position behind `position`, whose index is `index`.
+  uint64_t after(uint64_t position, uint64_t index) const noexcept {
+    return position + 1 + (index + 1 < capacity ? 0 : lap_gap);
   }
   /// `position` moved on by `n` <= capacity.
   uint64_t advance(uint64_t position, uint64_t n) const noexcept {
     const uint64_t index = index_of(position) + n;
-    return index < capacity ? position + n : position + n - capacity + one_lap();
+    return position + n + (index < capacity ? 0 : lap_gap);
   }
   uint64_t distance(uint64_t from, uint64_t to) const noexcept {
     if (flavour == Flavour::kZero) return to - from;  // positions without laps
@@ -137,8 +164,8 @@ struct alignas(kLine) Channel {
   void move(void* to, void* from) const noexcept {
     if (mover != nullptr) [[unlikely]] {
       mover(to, from);
-    } else if (element_size == 8) {
-      __builtin_memcpy(to, from, 8);
+    } else if (element_size == sizeof(uint64_t)) {
+      Os::copy_word(to, from);
     } else {
       memcpy(to, from, element_size);
     }

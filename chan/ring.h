@@ -84,13 +84,44 @@ template <class Os>
   for (; n > 0 && (c.waits.load(std::memory_order_seq_cst) & kSendWaits) != 0; --n) wake_one(c, Side::kSender);
 }
 
+/// What a thread that has just sent to (or received from) `n` slots from `position` on owes to those who wait. Always
+/// kOk, so that an operation can end with a jump to it.
+template <class Os, bool is_send>
+[[gnu::noinline]] Status serve_waiters(Channel<Os>& c, uint32_t waits, uint64_t position, size_t n) noexcept {
+  if ((waits & kSlotBits) != 0)
+    wake_for_slots(c, is_send ? Side::kReceiver : Side::kSender, is_send ? position : position + c.one_lap(), n);
+  const uint64_t last = n == 1 ? position : c.advance(position, n - 1);
+  if constexpr (is_send) {
+    after_send(c, waits, &c.turns[c.index_of(last)], c.turn_of(last) + 1, n);
+  } else {
+    after_recv(c, waits, last, n);
+  }
+  return Status::kOk;
+}
+
+/// The slot at `position` is claimed and its element moved: passes its turn on, and looks who waits.
+template <class Os, bool is_send>
+inline Status pass_turn(Channel<Os>& c, typename Channel<Os>::Half& turn, uint32_t to, uint64_t position) noexcept {
+  // Release pairs with the acquire of the turn by the other side.
+  turn.store(to, std::memory_order_release);
+  Os::light_barrier();  // against wait_for_slot's heavy one
+  const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
+  constexpr uint32_t kOthers = ~(is_send ? kSendWaits | kSendStrict : kRecvWaits | kRecvStrict);
+  if ((waits & kOthers) != 0) [[unlikely]]
+    return serve_waiters<Os, is_send>(c, waits, position, 1);
+  return Status::kOk;
+}
+
+/// How many slots ahead a receiver that keeps up looks (blocking.h); at most a quarter of the ring.
+inline constexpr size_t kLead = 128;
+
 /// Fresh memory: a receiver that looks at the turns before their sender does maps the kernel's page of zeros, and the
 /// sender's write then copies that page and interrupts the receiver's CPU. So a sender writes to the page ahead, once
 /// it comes near.
 template <class Os>
 inline void touch_ahead(Channel<Os>& c, uint64_t index) noexcept {
   constexpr uintptr_t kPage = 4096;
-  constexpr uint64_t kAhead = 64;  // turns; receivers look kLead ahead
+  constexpr uint64_t kAhead = 2 * kLead;  // the receivers' look may come first otherwise
   const uintptr_t at = reinterpret_cast<uintptr_t>(&c.turns[index]) & (kPage - 1);
   if (at != kPage - kAhead * sizeof(uint32_t)) [[likely]]
     return;
@@ -122,16 +153,8 @@ inline Status ring_send(Channel<Os>& c, void* element, uint64_t deadline_ns) noe
         continue;
       }
       c.move(c.slot(index), element);
-      touch_ahead(c, index);
-      // Release pairs with the receiver's acquire of the turn.
-      turn.store(turn_now + 1, std::memory_order_release);
-      Os::light_barrier();  // against wait_for_slot's heavy one
-      const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-      if ((waits & ~(kSendWaits | kSendStrict)) != 0) [[unlikely]] {
-        if ((waits & kSlotBits) != 0) wake_for_slots(c, Side::kReceiver, position, 1);
-        after_send(c, waits, &turn, turn_now + 1, 1);
-      }
-      return Status::kOk;
+      if (turn_now == 0) touch_ahead(c, index);
+      return pass_turn<Os, true>(c, turn, turn_now + 1, position);
     }
     if (!is_exact && static_cast<int32_t>(seen - turn_now) < 0) return Status::kNotReady;
     const uint64_t received = c.recv.load(std::memory_order_seq_cst);
@@ -163,15 +186,7 @@ inline Status ring_recv(Channel<Os>& c, void* element, uint64_t deadline_ns) noe
         continue;
       }
       c.take(element, c.slot(index));
-      // Release pairs with the acquire of the sender of the next lap.
-      turn.store(turn_now + 1, std::memory_order_release);
-      Os::light_barrier();
-      const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-      if ((waits & ~(kRecvWaits | kRecvStrict)) != 0) [[unlikely]] {
-        if ((waits & kSlotBits) != 0) wake_for_slots(c, Side::kSender, position + c.one_lap(), 1);
-        after_recv(c, waits, position, 1);
-      }
-      return Status::kOk;
+      return pass_turn<Os, false>(c, turn, turn_now + 1, position);
     }
     if (!is_exact && static_cast<int32_t>(seen - turn_now) < 0) return Status::kNotReady;
     const uint64_t sent = c.send.load(std::memory_order_seq_cst);
@@ -185,16 +200,23 @@ inline Status ring_recv(Channel<Os>& c, void* element, uint64_t deadline_ns) noe
 }
 
 /// How many slots in a row, from `position` on, have the turn that follows it by `offset` (0: sender's, 1: receiver's);
-/// at most n.
+/// at most n <= capacity.
 template <class Os>
 size_t ring_ready(Channel<Os>& c, uint64_t position, uint32_t offset, size_t n) noexcept {
-  size_t ready = 0;
-  for (; ready < n; ++ready) {
+  const uint64_t index = c.index_of(position);
+  const size_t run = n < c.capacity - index ? n : c.capacity - index;
+  const auto count = [](const typename Channel<Os>::Half* turns, uint32_t turn, size_t most) {
     // Acquire, as in ring_send and ring_recv.
-    if (c.turns[c.index_of(position)].load(std::memory_order_acquire) != c.turn_of(position) + offset) break;
-    position = c.advance(position, 1);
-  }
-  return ready;
+    const auto differs = [&](size_t i) { return turns[i].load(std::memory_order_acquire) ^ turn; };
+    size_t ready = 0;
+    while (most - ready >= 4 && (differs(ready) | differs(ready + 1) | differs(ready + 2) | differs(ready + 3)) == 0)
+      ready += 4;
+    while (ready < most && differs(ready) == 0) ++ready;
+    return ready;
+  };
+  const uint32_t turn = c.turn_of(position) + offset;
+  const size_t ready = count(c.turns + index, turn, run);
+  return ready < run || run == n ? ready : run + count(c.turns, turn + 2, n - run);
 }
 
 /// Moves `n` elements between `elements` and the slots from `position` on, and passes the slots' turns on.
@@ -217,7 +239,15 @@ void ring_copy(Channel<Os>& c, uint64_t position, unsigned char* elements, size_
       }
     }
     const uint32_t turn = c.turn_of(position) + (is_send ? 1 : 2);
-    for (size_t i = 0; i < run; ++i) c.turns[index + i].store(turn, std::memory_order_release);
+    typename Channel<Os>::Half* const turns = c.turns + index;
+    size_t i = 0;
+    for (; run - i >= 4; i += 4) {
+      turns[i].store(turn, std::memory_order_release);
+      turns[i + 1].store(turn, std::memory_order_release);
+      turns[i + 2].store(turn, std::memory_order_release);
+      turns[i + 3].store(turn, std::memory_order_release);
+    }
+    for (; i < run; ++i) turns[i].store(turn, std::memory_order_release);
     elements += run * c.element_size;
     position = c.advance(position, run);
     n -= run;
@@ -250,16 +280,8 @@ Status ring_batch(Channel<Os>& c, unsigned char* elements, size_t n, size_t& don
     done = ready;
     Os::light_barrier();
     const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-    if (waits == 0) [[likely]]
-      return Status::kOk;
-    if ((waits & kSlotBits) != 0)
-      wake_for_slots(c, is_send ? Side::kReceiver : Side::kSender, is_send ? position : position + c.one_lap(), ready);
-    const uint64_t last = c.advance(position, ready - 1);
-    if constexpr (is_send) {
-      after_send(c, waits, &c.turns[c.index_of(last)], c.turn_of(last) + 1, ready);
-    } else {
-      after_recv(c, waits, last, ready);
-    }
+    if (waits != 0) [[unlikely]]
+      return serve_waiters<Os, is_send>(c, waits, position, ready);
     return Status::kOk;
   }
 }

@@ -6,13 +6,14 @@
 // channels locked, in the order of their addresses, queue one waiter per case, all with the same ticket, and look once
 // more; (3) asleep, be claimed once, by whoever comes first, then leave the other queues, O(1) each. With all locks
 // held nobody meets half of us: two selects that want each other find each other in (2), one after the other. Woken by
-// a ring (kWoken), we start again at (1); if we then do something else, the wake-up is passed on to the next waiter. A
-// select is a strict waiter from the start (blocking.h).
+// a ring (kWoken), we start again at (1); if we then do something else, the wake-up is passed on to the next waiter.
+// A select is lazy for its first millisecond, as others are (blocking.h), and posts itself in one cell at a time
+// (rendezvous.h).
 #pragma once
 
 #include <new>
 
-#include "chan/blocking.h"
+#include "chan/quick.h"
 
 namespace ashlar::chan_core {
 

@@ -13,6 +13,7 @@
 //                                 a store before a light barrier and a load behind it, against the same round a heavy
 //                                 one in another thread: at least one of the loads sees the other's store (membarrier)
 //   max_spins()                   pauses that are worth a sleep: 0 where the process has one CPU
+//   copy_word(to, from)           moves an element of 8 bytes
 //   thread_id(), epoch()          for the dump; which fork of the process this is
 #pragma once
 
@@ -42,6 +43,7 @@ struct System {
   /// Whether heavy_barrier() works here; if not, whoever relies on it sleeps in short naps.
   static bool has_heavy_barrier() noexcept;
   static uint32_t max_spins() noexcept;
+  static void copy_word(void* to, const void* from) noexcept { __builtin_memcpy(to, from, sizeof(uint64_t)); }
   static uint32_t thread_id() noexcept;
   static uint32_t epoch() noexcept { return fork_epoch; }
 

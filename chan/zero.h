@@ -13,6 +13,26 @@
 
 namespace ashlar::chan_core {
 
+/// Who waits after `n` have been sent, or received up to `last`. Always kOk, as serve_waiters.
+template <class Os, bool is_send>
+[[gnu::noinline]] Status serve_token_waiters(Channel<Os>& c, uint32_t waits, uint64_t last, size_t n) noexcept {
+  if constexpr (is_send) {
+    after_send<Os>(c, waits, nullptr, 0, n);
+  } else {
+    after_recv<Os>(c, waits, last, n);
+  }
+  return Status::kOk;
+}
+
+/// What follows a claim. Always kOk.
+template <class Os, bool is_send>
+inline Status after_claim(Channel<Os>& c, uint64_t last, size_t n) noexcept {
+  const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
+  if ((waits & (is_send ? kRecvWaits | kRecvStrict : kSendWaits | kSendStrict)) != 0) [[unlikely]]
+    return serve_token_waiters<Os, is_send>(c, waits, last, n);
+  return Status::kOk;
+}
+
 template <class Os>
 inline Status zero_send(Channel<Os>& c, size_t n, size_t& done) noexcept {
   Backoff<Os> backoff;
@@ -38,10 +58,7 @@ inline Status zero_send(Channel<Os>& c, size_t n, size_t& done) noexcept {
       continue;
     }
     done = take;
-    const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-    if ((waits & (kRecvWaits | kRecvStrict)) != 0) [[unlikely]]
-      after_send(c, waits, nullptr, 0, take);
-    return Status::kOk;
+    return after_claim<Os, true>(c, position + take - 1, take);
   }
 }
 
@@ -67,10 +84,7 @@ inline Status zero_recv(Channel<Os>& c, size_t n, size_t& done) noexcept {
       continue;
     }
     done = take;
-    const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
-    if ((waits & (kSendWaits | kSendStrict)) != 0) [[unlikely]]
-      after_recv(c, waits, position + take - 1, take);
-    return Status::kOk;
+    return after_claim<Os, false>(c, position + take - 1, take);
   }
 }
 

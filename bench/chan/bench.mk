@@ -4,9 +4,12 @@
 chan_bench := $(BUILD)/bench/chan
 .PHONY: bench-chan
 
-## bench-chan: channels beside Go's, crossbeam's and bare queues (CHAN='--rounds 5 --only cap'); installs them
+## bench-chan: channels beside Go's, crossbeam's and bare queues (CHAN='--rounds 5 --only "cap 0"'); installs them
 bench-chan: $(chan_bench)/ours $(chan_bench)/others $(chan_bench)/peer_go
 	@BUILD='$(BUILD)' bench/chan/run $(CHAN)
+
+# What test/bench/chan_run_test.py runs; peers are not installed for it.
+test: $(chan_bench)/ours
 
 $(chan_bench)/ours: bench/chan/ours.cc bench/chan/scenarios.h chan/chan.hpp chan/chan.h $(BUILD)/libashlar-core.a
 	@mkdir -p $(@D); echo "  BENCH    $@"

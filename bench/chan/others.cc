@@ -4,12 +4,13 @@
 // they wait, so they show what a bare queue costs, and burn a CPU while idle.
 //
 // `others QUEUE SCENARIO CAP SENDERS RECEIVERS MESSAGES` prints nanoseconds a message. Queues: boost, tbb, moodycamel,
-// atomic_b2 (any number of threads), atomic_spsc (one to one).
+// atomic_b2 (any number of threads); boost_spsc and atomic_spsc (one to one). Status 3: built without that queue.
 #include <sched.h>
 #include <tbb/concurrent_queue.h>
 
 #include <concurrentqueue/concurrentqueue.h>
 #include <boost/lockfree/queue.hpp>
+#include <boost/lockfree/spsc_queue.hpp>
 #include <cstring>
 
 #include "bench/chan/scenarios.h"
@@ -31,9 +32,34 @@ void retry(F f) {
 
 struct Boost {
   boost::lockfree::queue<uint64_t, boost::lockfree::fixed_sized<true>> q;
-  explicit Boost(size_t capacity) : q(capacity < 65534 ? capacity : 65534) {}
+  explicit Boost(size_t capacity) : q(capacity) {}
   void send(uint64_t v) {
     retry([&] { return q.bounded_push(v); });
+  }
+  uint64_t recv() {
+    uint64_t v = 0;
+    retry([&] { return q.pop(v); });
+    return v;
+  }
+};
+
+/// More elements than its bounded form can have.
+struct BoostLarge {
+  boost::lockfree::queue<uint64_t> q;
+  explicit BoostLarge(size_t capacity) : q(capacity) {}
+  void send(uint64_t v) { q.push(v); }
+  uint64_t recv() {
+    uint64_t v = 0;
+    retry([&] { return q.pop(v); });
+    return v;
+  }
+};
+
+struct BoostSpsc {
+  boost::lockfree::spsc_queue<uint64_t> q;
+  explicit BoostSpsc(size_t capacity) : q(capacity) {}
+  void send(uint64_t v) {
+    retry([&] { return q.push(v); });
   }
   uint64_t recv() {
     uint64_t v = 0;
@@ -82,14 +108,18 @@ struct Atomic {
 
 template <class Queue>
 int run(const bench::Request& r) {
-  const double begin = bench::now_ns();
+  double begin = bench::now_ns();
   Queue q(r.scenario == "seq" ? r.n : r.capacity);
   if (r.scenario == "shape") {
     bench::shape(q, r);
   } else if (r.scenario == "uncontended") {
+    begin = bench::now_ns();
     bench::uncontended(q, r);
   } else if (r.scenario == "seq") {
     bench::seq(q, r);
+  } else if (r.scenario == "idle") {
+    Queue full(r.capacity);
+    bench::idle(q, full, r);
   } else {
     return 2;
   }
@@ -103,12 +133,15 @@ int main(int argc, char** argv) {
   if (argc != 7) return 2;
   const bench::Request r = bench::parse(argv + 1);
   const std::string queue = argv[1];
-  if (queue == "boost") return run<Boost>(r);
+  if (queue == "boost") return r.capacity < 65535 && r.scenario != "seq" ? run<Boost>(r) : run<BoostLarge>(r);
+  if (queue == "boost_spsc") return run<BoostSpsc>(r);
   if (queue == "tbb") return run<Tbb>(r);
   if (queue == "moodycamel") return run<Moodycamel>(r);
 #if HAS_ATOMIC_QUEUE
   if (queue == "atomic_b2") return run<Atomic<false>>(r);
   if (queue == "atomic_spsc") return run<Atomic<true>>(r);
+#else
+  if (queue == "atomic_b2" || queue == "atomic_spsc") return 3;
 #endif
   return 2;
 }

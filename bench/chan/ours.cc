@@ -3,6 +3,7 @@
 // ours.cc - the scenarios of bench/chan on Ashlar's channels.
 //
 // `ours SCENARIO CAP SENDERS RECEIVERS MESSAGES` prints nanoseconds a message.
+#include <atomic>
 #include <memory>
 
 #include "bench/chan/scenarios.h"
@@ -97,47 +98,54 @@ void select_four(const Request& r, bool is_both) {
   }
 }
 
-void prodcons(const Request& r) {
-  ashlar::chan<uint64_t> c(r.capacity);
-  const auto work = [] {
-    uint64_t x = 0;
-    for (int i = 0; i < 100; ++i) {
-      x = x * 2 + 1;
-      asm volatile("" : "+r"(x));
-    }
-    return x & 1;
-  };
+/// A place each for as many as the capacity; who has none waits.
+void semaphore(const Request& r) {
+  ashlar::chan<Token> places(r.capacity);
   Group group;
   for (size_t i = 0; i < r.senders; ++i) {
     group.start([&, i] {
-      for (size_t k = share(r.n, r.senders, i); k > 0; --k) c.send(work());
-    });
-    group.start([&, i] {
       for (size_t k = share(r.n, r.senders, i); k > 0; --k) {
-        c.recv();
-        work();
+        places.send(Token{});
+        places.recv();
       }
     });
   }
 }
 
-void each_own_or_one(const Request& r, bool is_shared) {
-  ashlar::chan<Token> shared(r.capacity);
+/// Many threads wait for one channel that all share, on which nothing comes, or for one of their own.
+void popular(const Request& r) {
+  ashlar::chan<bool> shared(0);
+  std::vector<ashlar::chan<bool>> own;
+  for (size_t i = 0; i < r.senders; ++i) own.emplace_back(0);
   Group group;
+  const size_t rounds = r.n / r.senders;
   for (size_t i = 0; i < r.senders; ++i) {
     group.start([&, i] {
-      ashlar::chan<bool> own(1);
-      for (size_t k = share(r.n, r.senders, i); k > 0; --k) {
-        if (is_shared) {
-          shared.send(Token{});
-          shared.recv();
-        } else {
-          own.send(true);
-          own.recv();
-        }
+      for (size_t k = 0; k < rounds; ++k) {
+        bool v = false;
+        ashlar_chan_case cases[2] = {{shared.get(), &v, ASHLAR_CHAN_RECV}, {own[i].get(), &v, ASHLAR_CHAN_RECV}};
+        ashlar_chan_select(cases, 2, nullptr);
       }
     });
   }
+  for (size_t k = 0; k < rounds; ++k) {
+    for (auto& one : own) one.send(true);
+  }
+}
+
+/// How long a line takes from one CPU to the other and back: what this machine is like just now.
+void line(const Request& r) {
+  alignas(128) std::atomic<uint64_t> word{0};
+  const auto bounce = [&](uint64_t parity) {
+    for (uint64_t i = parity; i < 2 * r.n; i += 2) {
+      while (word.load(std::memory_order_acquire) != i) {
+      }
+      word.store(i + 1, std::memory_order_release);
+    }
+  };
+  Group group;
+  group.start([&] { bounce(1); });
+  bounce(0);
 }
 
 }  // namespace
@@ -188,11 +196,27 @@ int main(int argc, char** argv) {
   } else if (s == "select_both") {
     select_four(r, true);
   } else if (s == "semaphore") {
-    each_own_or_one(r, true);
+    semaphore(r);
   } else if (s == "popular") {
-    each_own_or_one(r, false);
+    popular(r);
+  } else if (s == "contended") {
+    Words q(r.capacity);
+    bench::contended(q, r);
+  } else if (s == "sync") {
+    Words q(r.capacity);
+    bench::sync(q, r);
   } else if (s == "prodcons") {
-    prodcons(r);
+    Words q(r.capacity);
+    bench::prodcons(q, r);
+  } else if (s == "idle") {
+    Words empty(r.capacity), full(r.capacity);
+    bench::idle(empty, full, r);
+  } else if (s == "parked") {
+    Words q(r.capacity), answer(1);
+    printf("%.3f\n", bench::parked(q, answer, r));
+    return 0;
+  } else if (s == "line") {
+    line(r);
   } else {
     return 2;
   }

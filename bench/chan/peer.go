@@ -59,6 +59,15 @@ func shape[T any](value T, capacity, senders, receivers, n int) {
 	group.Wait()
 }
 
+// As Go's benchmarks: a hundred rounds.
+func work() int {
+	x := 0
+	for i := 0; i < 100; i++ {
+		x = x*2 + 1
+	}
+	return x & 1
+}
+
 func makeFour(capacity int) [4]chan int {
 	var c [4]chan int
 	for i := range c {
@@ -179,40 +188,107 @@ func main() {
 			})
 		}
 	case "popular":
+		shared := make(chan bool)
+		rounds := n / senders
+		var own []chan bool
 		for i := 0; i < senders; i++ {
-			k := share(n, senders, i)
+			mine := make(chan bool)
+			own = append(own, mine)
 			start(&group, func() {
-				c := make(chan bool, 1)
-				for ; k > 0; k-- {
-					c <- true
-					<-c
+				for k := 0; k < rounds; k++ {
+					select {
+					case <-shared:
+					case <-mine:
+					}
 				}
 			})
 		}
-	case "prodcons":
-		// Like Go's ChanProdCons100: work of a hundred rounds on both sides.
-		c := make(chan int, capacity)
-		work := func() int {
-			x := 0
-			for i := 0; i < 100; i++ {
-				x = x*2 + 1
+		for k := 0; k < rounds; k++ {
+			for _, c := range own {
+				c <- true
 			}
-			return x & 1
 		}
+	case "contended":
+		c := make(chan int, capacity)
 		for i := 0; i < senders; i++ {
 			k := share(n, senders, i)
 			start(&group, func() {
-				for ; k > 0; k-- {
+				for k > 0 {
+					batch := k
+					if batch > 100 {
+						batch = 100
+					}
+					for j := 0; j < batch; j++ {
+						c <- j
+					}
+					for j := 0; j < batch; j++ {
+						<-c
+					}
+					k -= batch
+				}
+			})
+		}
+	case "sync":
+		c := make(chan int, capacity)
+		start(&group, func() {
+			for i := 0; i < n/2; i++ {
+				<-c
+				c <- i
+			}
+		})
+		for i := 0; i < n/2; i++ {
+			c <- i
+			<-c
+		}
+	case "prodcons":
+		c := make(chan int, capacity)
+		for i := 0; i < senders; i++ {
+			k := share(n, senders, i)
+			start(&group, func() {
+				for j := 0; j < k; j++ {
 					c <- work()
 				}
 			})
 			start(&group, func() {
-				for k := share(n, senders, i); k > 0; k-- {
+				for j := 0; j < k; j++ {
 					<-c
 					work()
 				}
 			})
 		}
+	case "parked":
+		c, answer := make(chan time.Time, capacity), make(chan time.Duration, 1)
+		start(&group, func() {
+			for i := 0; i < n; i++ {
+				sent := <-c
+				answer <- time.Since(sent)
+			}
+		})
+		var sum time.Duration
+		if lock {
+			runtime.LockOSThread()
+		}
+		for i := 0; i < n; i++ {
+			time.Sleep(2 * time.Millisecond)
+			c <- time.Now()
+			sum += <-answer
+		}
+		fmt.Printf("%.3f\n", float64(sum.Nanoseconds())/float64(n))
+		return
+	case "idle":
+		empty, full := make(chan int, capacity), make(chan int, capacity)
+		for i := 0; i < capacity; i++ {
+			full <- i
+		}
+		for i := 0; i < receivers; i++ {
+			start(&group, func() { <-empty })
+		}
+		for i := 0; i < senders; i++ {
+			start(&group, func() { full <- 1 })
+		}
+		time.Sleep(2 * time.Second)
+		fmt.Println(0)
+		os.Exit(0)
 	default:
 		os.Exit(2)
 	}

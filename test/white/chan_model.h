@@ -98,6 +98,34 @@ class ModelAtomic {
   rl::atomic<T> a_;
 };
 
+// ---- shadows ------------------------------------------------------------------------------------------------
+
+constexpr size_t kMaxCapacity = 2;
+
+// Of one channel: a variable per slot, and one for the cell. Copies between threads' own memory have none.
+struct Shadow {
+  unsigned char* base = nullptr;
+  rl::var<int> slots[kMaxCapacity];
+  rl::var<int> cell;
+  unsigned char* cell_at = nullptr;
+};
+inline Shadow* shadows[2] = {};
+
+inline rl::var<int>* shadow_of(const void* at) {
+  const auto* p = static_cast<const unsigned char*>(at);
+  for (Shadow* s : shadows) {
+    if (s == nullptr) continue;
+    if (p == s->cell_at) return &s->cell;
+    if (p >= s->base && p < s->base + 8 * kMaxCapacity) return &s->slots[(p - s->base) / 8];
+  }
+  return nullptr;
+}
+inline void move_word(void* to, const void* from) {
+  if (rl::var<int>* s = shadow_of(from)) (void)static_cast<int>((*s)($));
+  if (rl::var<int>* s = shadow_of(to)) (*s)($) = 1;
+  memcpy(to, from, 8);
+}
+
 template <uint32_t spins>
 struct ModelOs {
   template <class T>
@@ -140,38 +168,13 @@ struct ModelOs {
   }
   static bool has_heavy_barrier() { return true; }
   static uint32_t max_spins() { return spins; }
+  static void copy_word(void* to, const void* from) { move_word(to, from); }
   static uint32_t thread_id() { return 1; }
   static uint32_t epoch() { return 0; }
   static void count_cpus() {}
 };
 
-// ---- a channel with shadows ---------------------------------------------------------------------------------
-
-constexpr size_t kMaxCapacity = 2;
-
-// Of one channel: a variable per slot, and one for the cell. Copies between threads' own memory have none.
-struct Shadow {
-  unsigned char* base = nullptr;
-  rl::var<int> slots[kMaxCapacity];
-  rl::var<int> cell;
-  unsigned char* cell_at = nullptr;
-};
-inline Shadow* shadows[2] = {};
-
-inline rl::var<int>* shadow_of(void* at) {
-  auto* p = static_cast<unsigned char*>(at);
-  for (Shadow* s : shadows) {
-    if (s == nullptr) continue;
-    if (p == s->cell_at) return &s->cell;
-    if (p >= s->base && p < s->base + 8 * kMaxCapacity) return &s->slots[(p - s->base) / 8];
-  }
-  return nullptr;
-}
-inline void move_word(void* to, void* from) {
-  if (rl::var<int>* s = shadow_of(from)) (void)static_cast<int>((*s)($));
-  if (rl::var<int>* s = shadow_of(to)) (*s)($) = 1;
-  memcpy(to, from, 8);
-}
+// ---- a channel with a shadow ---------------------------------------------------------------------------------
 
 template <class Os>
 struct Modelled {
@@ -181,14 +184,9 @@ struct Modelled {
   Shadow shadow;
 
   void open(size_t capacity, size_t which) {
-    c.element_size = 8;
-    c.capacity = capacity;
-    c.flavour = capacity == 0 ? Flavour::kRendezvous : Flavour::kRing;
-    c.index_bits = capacity == 2 ? 1 : 0;
+    c.measure(8, capacity);
     c.buffer = reinterpret_cast<unsigned char*>(buffer);
     c.turns = turns;
-    c.half_turn = capacity / 2;
-    c.mover = move_word;
     c.send_hints.spins.store(2, std::memory_order_relaxed);
     c.recv_hints.spins.store(2, std::memory_order_relaxed);
     c.send_hints.rounds.store(1, std::memory_order_relaxed);

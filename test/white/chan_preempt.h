@@ -97,16 +97,9 @@ class Preempted {
   Preempted(size_t capacity, size_t element_size = 8)
       : buffer_(capacity), turns_(new PreemptAtomic<uint32_t>[capacity + 1]) {
     ashlar::chan_core::System::prepare();
-    c.element_size = element_size;
-    c.capacity = capacity;
-    c.flavour = capacity == 0       ? ashlar::chan_core::Flavour::kRendezvous
-                : element_size == 0 ? ashlar::chan_core::Flavour::kZero
-                                    : ashlar::chan_core::Flavour::kRing;
-    while (c.flavour == ashlar::chan_core::Flavour::kRing && c.one_lap() < capacity) ++c.index_bits;
+    c.measure(element_size, capacity);
     c.buffer = reinterpret_cast<unsigned char*>(buffer_.data());
     if (c.flavour == ashlar::chan_core::Flavour::kRing) c.turns = turns_.get();
-    c.is_patient = capacity >= 16;
-    c.half_turn = capacity / 2;
     c.quarter_mask = c.is_patient ? 3 : 0;
     c.send_hints.spins.store(300, std::memory_order_relaxed);
     c.recv_hints.spins.store(300, std::memory_order_relaxed);

@@ -7,6 +7,8 @@ use crossbeam_channel::{bounded, select, Receiver, Sender};
 use std::thread;
 use std::time::Instant;
 
+fn sink<T>(_: T) {}
+
 fn share(n: usize, parts: usize, i: usize) -> usize {
     n / parts + usize::from(i < n % parts)
 }
@@ -19,9 +21,14 @@ fn shape<T: Copy + Send>(value: T, capacity: usize, senders: usize, receivers: u
             scope.spawn(move || (0..share(n, senders, i)).for_each(|_| s.send(value).unwrap()));
         }
         for i in 0..receivers {
-            scope.spawn(move || (0..share(n, receivers, i)).for_each(|_| drop(r.recv().unwrap())));
+            scope.spawn(move || (0..share(n, receivers, i)).for_each(|_| sink(r.recv().unwrap())));
         }
     });
+}
+
+/// As Go's benchmarks: a hundred rounds.
+fn work() -> usize {
+    (0..100).fold(0usize, |x, _| std::hint::black_box(x.wrapping_mul(2).wrapping_add(1))) & 1
 }
 
 fn four(capacity: usize) -> (Vec<Sender<usize>>, Vec<Receiver<usize>>) {
@@ -39,7 +46,7 @@ fn main() {
         "seq" => {
             let (s, r) = bounded(n);
             (0..n).for_each(|i| s.send(i).unwrap());
-            (0..n).for_each(|_| drop(r.recv().unwrap()));
+            (0..n).for_each(|_| sink(r.recv().unwrap()));
         }
         "uncontended" => {
             let (s, r) = bounded(capacity);
@@ -60,7 +67,7 @@ fn main() {
             let (_s, r) = bounded::<usize>(capacity);
             (0..n).for_each(|_| assert!(r.try_recv().is_err()));
         }
-        "create" => (0..n).for_each(|_| drop(std::hint::black_box(bounded::<usize>(capacity)))),
+        "create" => (0..n).for_each(|_| sink(std::hint::black_box(bounded::<usize>(capacity)))),
         "pingpong" => {
             let (s1, r1) = bounded(capacity);
             let (s2, r2) = bounded(capacity);
@@ -82,10 +89,10 @@ fn main() {
                 }
                 for _ in 0..n {
                     select! {
-                        recv(r[0]) -> m => drop(m.unwrap()),
-                        recv(r[1]) -> m => drop(m.unwrap()),
-                        recv(r[2]) -> m => drop(m.unwrap()),
-                        recv(r[3]) -> m => drop(m.unwrap()),
+                        recv(r[0]) -> m => sink(m.unwrap()),
+                        recv(r[1]) -> m => sink(m.unwrap()),
+                        recv(r[2]) -> m => sink(m.unwrap()),
+                        recv(r[3]) -> m => sink(m.unwrap()),
                     }
                 }
             });
@@ -108,15 +115,133 @@ fn main() {
                     scope.spawn(move || {
                         for _ in 0..share(n, 4, i) {
                             select! {
-                                recv(r[0]) -> m => drop(m.unwrap()),
-                                recv(r[1]) -> m => drop(m.unwrap()),
-                                recv(r[2]) -> m => drop(m.unwrap()),
-                                recv(r[3]) -> m => drop(m.unwrap()),
+                                recv(r[0]) -> m => sink(m.unwrap()),
+                                recv(r[1]) -> m => sink(m.unwrap()),
+                                recv(r[2]) -> m => sink(m.unwrap()),
+                                recv(r[3]) -> m => sink(m.unwrap()),
                             }
                         }
                     });
                 }
             });
+        }
+        "semaphore" => {
+            let (s, r) = bounded(capacity);
+            let (s, r) = (&s, &r);
+            thread::scope(|scope| {
+                for i in 0..senders {
+                    scope.spawn(move || {
+                        for _ in 0..share(n, senders, i) {
+                            s.send(()).unwrap();
+                            r.recv().unwrap();
+                        }
+                    });
+                }
+            });
+        }
+        "popular" => {
+            let (_s, shared) = bounded::<bool>(0);
+            let (own, ends): (Vec<Sender<bool>>, Vec<Receiver<bool>>) = (0..senders).map(|_| bounded(0)).unzip();
+            let (shared, rounds) = (&shared, n / senders);
+            thread::scope(|scope| {
+                for mine in &ends {
+                    scope.spawn(move || {
+                        for _ in 0..rounds {
+                            select! {
+                                recv(shared) -> m => sink(m),
+                                recv(mine) -> m => sink(m.unwrap()),
+                            }
+                        }
+                    });
+                }
+                for _ in 0..rounds {
+                    own.iter().for_each(|c| c.send(true).unwrap());
+                }
+            });
+        }
+        "contended" => {
+            let (s, r) = bounded(capacity);
+            let (s, r) = (&s, &r);
+            thread::scope(|scope| {
+                for i in 0..senders {
+                    scope.spawn(move || {
+                        let mut k = share(n, senders, i);
+                        while k > 0 {
+                            let batch = k.min(100);
+                            (0..batch).for_each(|j| s.send(j).unwrap());
+                            (0..batch).for_each(|_| sink(r.recv().unwrap()));
+                            k -= batch;
+                        }
+                    });
+                }
+            });
+        }
+        "sync" => {
+            let (s, r) = bounded(capacity);
+            let (s, r) = (&s, &r);
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    for i in 0..n / 2 {
+                        r.recv().unwrap();
+                        s.send(i).unwrap();
+                    }
+                });
+                for i in 0..n / 2 {
+                    s.send(i).unwrap();
+                    r.recv().unwrap();
+                }
+            });
+        }
+        "prodcons" => {
+            let (s, r) = bounded(capacity);
+            let (s, r) = (&s, &r);
+            thread::scope(|scope| {
+                for i in 0..senders {
+                    scope.spawn(move || (0..share(n, senders, i)).for_each(|_| s.send(work()).unwrap()));
+                    scope.spawn(move || {
+                        for _ in 0..share(n, senders, i) {
+                            r.recv().unwrap();
+                            work();
+                        }
+                    });
+                }
+            });
+        }
+        "parked" => {
+            let (s, r) = bounded::<Instant>(capacity);
+            let (answer, latency) = bounded(1);
+            let mut sum = 0;
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    for _ in 0..n {
+                        let sent = r.recv().unwrap();
+                        answer.send(sent.elapsed().as_nanos()).unwrap();
+                    }
+                });
+                for _ in 0..n {
+                    thread::sleep(std::time::Duration::from_millis(2));
+                    s.send(Instant::now()).unwrap();
+                    sum += latency.recv().unwrap();
+                }
+            });
+            println!("{:.3}", sum as f64 / n as f64);
+            return;
+        }
+        "idle" => {
+            let (_s, empty) = bounded::<usize>(capacity);
+            let (full, _r) = bounded::<usize>(capacity);
+            (0..capacity).for_each(|i| full.send(i).unwrap());
+            for _ in 0..receivers {
+                let empty = empty.clone();
+                thread::spawn(move || empty.recv());
+            }
+            for i in 0..senders {
+                let full = full.clone();
+                thread::spawn(move || full.send(i));
+            }
+            thread::sleep(std::time::Duration::from_secs(2));
+            println!("0");
+            std::process::exit(0);
         }
         _ => std::process::exit(2),
     }
