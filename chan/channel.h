@@ -106,13 +106,14 @@ struct alignas(kLine) Channel {
   Hints<Os> send_hints;
   alignas(kLine / 2) Half posted{0};  ///< rendezvous.h: receivers that have posted themselves so far
   Half filled{0};                     ///< elements that were put into the cell
+  Half posted_in{0};                  ///< the fork (Os::epoch) in which the last one posted itself
   alignas(kCellAlign) unsigned char cell[kCellBytes] = {};
 
   // ---- line 2: receivers ----
   alignas(kLine) Word recv{0};
   Word seen_send{0};
   Hints<Os> recv_hints;
-  Half poster{0};  ///< rendezvous.h: 1 while a receiver has the cell
+  Half poster{0};  ///< rendezvous.h: 1, and the fork above it, while a receiver has the cell
 
   // ---- line 3: those who wait, and the registry ----
   alignas(kLine) WaitLock<Os> lock;

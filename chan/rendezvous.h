@@ -65,6 +65,9 @@ inline Status fill_cell(Channel<Os>& c, void* element) noexcept {
       claims = now;
       continue;
     }
+    // Relaxed: stored before `posted`. A thread that was posted at a fork is not there in the child.
+    if (c.posted_in.load(std::memory_order_relaxed) != Os::epoch()) [[unlikely]]
+      return Status::kNotReady;
     if (!c.send.compare_exchange_weak(claims, claims + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
       continue;
     if (c.element_size != 0) {
@@ -143,14 +146,6 @@ inline Status rendezvous_recv(Channel<Os>& c, void* element) noexcept {
 
 // ---- the receiver's side of the cell ----------------------------------------------------------------------
 
-/// Takes the cell for a receiver, unless another has it.
-template <class Os>
-bool lock_cell(Channel<Os>& c) noexcept {
-  uint32_t is_taken = c.poster.load(std::memory_order_relaxed);
-  // Acquire pairs with the release in unlock_cell: the one before has moved its element out.
-  return is_taken == 0 &&
-         c.poster.compare_exchange_strong(is_taken, 1, std::memory_order_acquire, std::memory_order_relaxed);
-}
 template <class Os>
 void unlock_cell(Channel<Os>& c) noexcept {
   c.poster.store(0, std::memory_order_release);
@@ -162,6 +157,7 @@ uint32_t post(Channel<Os>& c, void* element) noexcept {
   if (!fits_cell(c)) __builtin_memcpy(c.cell, &element, sizeof element);
   // Relaxed: only owners change it. Release: pairs with the sender's acquire.
   const uint32_t mine = c.posted.load(std::memory_order_relaxed) + 1;
+  c.posted_in.store(Os::epoch(), std::memory_order_relaxed);
   c.posted.store(mine, std::memory_order_release);
   return mine;
 }
@@ -177,6 +173,22 @@ bool unpost(Channel<Os>& c, uint32_t mine) noexcept {
     return true;
   }
   return false;
+}
+
+/// Takes the cell for a receiver, unless another has it.
+template <class Os>
+bool lock_cell(Channel<Os>& c) noexcept {
+  const uint32_t taken = Os::epoch() << 1 | 1;
+  uint32_t seen = c.poster.load(std::memory_order_relaxed);
+  if (seen == taken) return false;
+  // Acquire pairs with the release in unlock_cell: the one before has moved its element out.
+  if (!c.poster.compare_exchange_strong(seen, taken, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  if (seen != 0) [[unlikely]] {
+    // Neither the receiver that had it at the fork nor a sender that had claimed it is there any more.
+    const uint32_t theirs = c.posted.load(std::memory_order_relaxed);
+    if (!unpost(c, theirs)) c.filled.store(theirs, std::memory_order_relaxed);
+  }
+  return true;
 }
 
 /// Takes the element that a sender has put into the cell, or is in the middle of it, and gives the cell up.

@@ -176,6 +176,49 @@ TEST(ChanFork, while_others_wait) {
   }
 }
 
+// A receiver that is awake at the fork, and has posted itself for senders: in the child nobody meets it, and those who
+// are there meet as ever.
+TEST(ChanFork, a_receiver_that_looks_on) {
+  const Watchdog watchdog(kChanWatchdogSeconds);
+  Words c(0);
+  std::atomic<uint64_t> got{0};
+  std::thread receiver([&] {
+    uint64_t v = 0;
+    while (c.recv(v) == ASHLAR_CHAN_OK) got += v;
+  });
+  const size_t n = rounds(100);
+  for (size_t i = 0; i < n; ++i) {
+    // The receiver is awake after each of these, and looks on for the next.
+    for (int k = 0; k < 20; ++k) ASSERT_EQ(c.send(1), ASHLAR_CHAN_OK);
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      uint64_t v = 0;
+      if (c.try_send(5) != ASHLAR_CHAN_NOT_READY) _exit(1);
+      for (int k = 0; k < 2; ++k) {
+        if (ashlar_chan_recv_until(c, &v, in_ms(static_cast<uint64_t>(k))) != ASHLAR_CHAN_TIMEOUT) _exit(2);
+        if (c.try_send(5) != ASHLAR_CHAN_NOT_READY) _exit(3);
+      }
+      if (!threads_stay_out_of_children()) {
+        std::thread partner([&] {
+          for (uint64_t k = 0; k < 10; ++k) c.send(k);
+        });
+        for (uint64_t k = 0; k < 10; ++k) {
+          if (c.recv(v) != ASHLAR_CHAN_OK || v != k) _exit(4);
+        }
+        partner.join();
+      }
+      _exit(17);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 17) << "round " << i << ", status " << status;
+  }
+  c.close();
+  receiver.join();
+  EXPECT_EQ(got, 20 * n);
+}
+
 // fork from a process whose threads are busy with the channel, again and again: the child's own channels work, and the
 // parent loses nothing.
 TEST(ChanFork, under_load) {
