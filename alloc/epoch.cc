@@ -145,6 +145,12 @@ void epoch_after_fork_in_child() noexcept {
   }
 }
 
+void prepare_pins() noexcept {
+  const int saved_errno = errno;
+  if (ensure_init()) choose_fenced();
+  errno = saved_errno;
+}
+
 }  // namespace ashlar
 
 using namespace ashlar;

@@ -52,6 +52,7 @@ void ashlar_map_want_huge(void* table, size_t bytes) noexcept {
 }
 
 uint64_t ashlar_map_seed() noexcept {
+  ashlar::prepare_pins();
   // Relaxed: a number that nobody else gets. Each process, and each map, has its own sequence.
   return spread(ashlar::process_random() + 0x9e3779b97f4a7c15u * (1 + seeds.fetch_add(1, std::memory_order_relaxed)));
 }
