@@ -57,6 +57,7 @@ inline constexpr size_t kCellBytes = 48;
 inline constexpr size_t kCellAlign = 16;
 
 inline constexpr uint32_t kNear = 4;
+inline constexpr uint32_t kMostVain = 2;
 
 /// What one side of a channel remembers about waiting. All relaxed: hints, on the side's own line.
 template <class Os>
@@ -64,6 +65,7 @@ struct Hints {
   using Half = typename Os::template Atomic<uint32_t>;
   Half spins{0};   ///< pauses that have paid lately
   Half rounds{0};  ///< waits so far, to look again now and then at what did not pay
+  Half vain{0};    ///< full tries in a row that did not pay either (0..kMostVain)
   Half stream{0};  ///< waits after which several elements were there (0..8)
   Half calm{0};    ///< waits for which there is no yield, since one has cost a time slice
   Half calms{0};   ///< for how many waits that was said last

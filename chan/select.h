@@ -244,6 +244,7 @@ class Select {
   /// Looks whether a case has become ready, for as long as that has paid lately; posted meanwhile, first where that
   /// paid last, or now and then anywhere, then in all cells in turn. kDone: an element came; `chosen` says which case.
   Spun spin(uint32_t& chosen) noexcept {
+    constexpr uint32_t kCost = 4;  // lines of several channels
     constexpr uint32_t kStay = 6;  // looks: some times there and back to a sender that is awake
     const uint32_t budget = hints_ != nullptr ? spin_budget(*hints_, true) : 0;
     if (budget == 0) return Spun::kVain;
@@ -261,7 +262,7 @@ class Select {
       }
       if (at.channel != nullptr && sees<Os>(at.channel->filled, at.mine)) break;
       if (any_looks_ready(at.channel)) result = Spun::kReady;
-    } while (result == Spun::kVain && spinner.step());
+    } while (result == Spun::kVain && spinner.step(kCost));
     if (!withdraw(at)) {
       chosen = at.index;
       take_cell(*at.channel, at.mine, cases_[chosen].element);

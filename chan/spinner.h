@@ -21,7 +21,8 @@ uint32_t spin_budget(Hints<Os>& hints, bool is_select = false) noexcept {
   if (hints.is_near()) return (round & 127) == 127 ? 0 : max;
   if (max == 1 && !is_select && hints.near.load(std::memory_order_relaxed) == 0 && (round & 15) != 15) return 0;
   // Has it begun to pay? Sooner at first: while both sides sleep, each looks too slow to the other.
-  if ((round & 31) == 31 || round == 3 || round == 7 || round == 15) return max;
+  const uint32_t period = uint32_t{32} << hints.vain.load(std::memory_order_relaxed);
+  if ((round & (period - 1)) == period - 1 || round == 3 || round == 7 || round == 15) return max;
   return limit < max ? limit : max;
 }
 
@@ -42,9 +43,9 @@ class Spinner {
   uint32_t spent() const noexcept { return spent_; }
   bool has_yielded() const noexcept { return yields_ != 0; }
 
-  /// False: it has been long enough.
-  bool step() noexcept {
-    if (spent_ >= pure_ || spent_ >= budget_) {
+  /// False: it has been long enough. `cost`: of the look that the caller takes after each step, in pauses.
+  bool step(uint32_t cost = 1) noexcept {
+    if (looks_ >= pure_ || spent_ >= budget_) {
       if (yields_ == 0 && is_calm()) {
         if (spent_ >= budget_) return false;
       } else if (spent_ >= budget_ && yields_ != 0) {
@@ -55,7 +56,8 @@ class Spinner {
       }
     }
     Os::pause();
-    ++spent_;
+    ++looks_;
+    spent_ += cost;
     return true;
   }
 
@@ -68,6 +70,9 @@ class Spinner {
                           : limit < 2 * spent_ + 100 ? 2 * spent_ + 100
                                                      : limit;
     if (next != limit && limit >= kFloor) hints_.spins.store(next, std::memory_order_relaxed);
+    const uint32_t vain = hints_.vain.load(std::memory_order_relaxed);
+    const uint32_t more = has_paid ? 0 : budget_ < Os::max_spins() || vain == kMostVain ? vain : vain + 1;
+    if (more != vain) hints_.vain.store(more, std::memory_order_relaxed);
     const uint32_t near = hints_.near.load(std::memory_order_relaxed);
     const uint32_t nearer = !has_paid || yields_ == 0 ? 0 : near < kNear ? near + 1 : kNear;
     if (nearer != near) hints_.near.store(nearer, std::memory_order_relaxed);
@@ -83,7 +88,7 @@ class Spinner {
   bool is_calm() noexcept {
     const uint32_t calm = hints_.calm.load(std::memory_order_relaxed);
     if (calm == 0) return false;
-    if (spent_ == pure_ || spent_ == budget_) hints_.calm.store(calm - 1, std::memory_order_relaxed);
+    if (looks_ == pure_ || spent_ >= budget_) hints_.calm.store(calm - 1, std::memory_order_relaxed);
     return true;
   }
 
@@ -102,7 +107,7 @@ class Spinner {
     if (took < kSliceNs) {
       spent_ += kYield + static_cast<uint32_t>(took >> kPauseShift);
     } else if (channel_.send.load(std::memory_order_relaxed) != position && restarts_ < kRestarts) {
-      spent_ = 0;
+      spent_ = looks_ = 0;
       ++restarts_;
     } else {
       const uint32_t last = hints_.calms.load(std::memory_order_relaxed);
@@ -117,6 +122,7 @@ class Spinner {
   Hints<Os>& hints_;
   uint32_t budget_;
   uint32_t pure_;
+  uint32_t looks_ = 0;
   uint32_t spent_ = 0;
   uint32_t yields_ = 0;
   uint32_t restarts_ = 0;

@@ -44,7 +44,7 @@ class Live {
     }
     return nullptr;
   }
-  const void* slots_[128] = {};
+  const void* slots_[256] = {};
 };
 inline Live live;
 
