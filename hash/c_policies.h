@@ -32,6 +32,7 @@ struct PlainPolicy : RuntimeType {
   static constexpr unsigned kWords = 2;
   static constexpr unsigned kSlots = 3;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
+  static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
   uint64_t hash_of(const Word* words, uint64_t seed) const { return hash_key(words, seed); }
   const void* key_of(const Word* words) const { return words; }
@@ -57,6 +58,7 @@ struct BlockPolicy : RuntimeType {
   static constexpr unsigned kWords = 2;
   static constexpr unsigned kSlots = 3;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
+  static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
   size_t padded_key() const { return (size_t{key_size} + 7) & ~size_t{7}; }
   size_t block_size() const { return padded_key() + value_size; }

@@ -128,9 +128,10 @@ struct Platform : EpochAtomics {
   using Pair = HeadPair;
   using Pin = EpochPin;
 
-  static constexpr bool kConstructs = false;   // zeroed memory is as good as constructed atomics
-  static constexpr uint64_t kChunkUnits = 16;  // of a migration, that a writer takes at a time
-  static constexpr unsigned kPatience = 64;    // looks at a bucket that another thread fills, before it is overtaken
+  static constexpr bool kConstructs = false;      // zeroed memory is as good as constructed atomics
+  static constexpr uint64_t kChunkUnits = 16;     // of a migration, that a writer takes at a time
+  static constexpr uint64_t kAtOnceUnits = 4096;  // of a migration that who starts it does alone: 0.1 ms
+  static constexpr unsigned kPatience = 64;       // looks at a bucket that another thread fills, before it is overtaken
 
   static void step() noexcept {}  // a test may yield here: before each compare-and-exchange
   static void* zeroed(size_t bytes) noexcept { return ashlar_map_zeroed(bytes); }

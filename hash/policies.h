@@ -82,6 +82,7 @@ struct MapPolicy {
   static constexpr unsigned kWords = kKeyWords + 1;
   static constexpr unsigned kSlots = kWords == 2 ? 3 : 2;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
+  static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
   struct Entry {
     template <class Q, class... A>

@@ -134,6 +134,7 @@ class Tables : public TableOps<Policy> {
     unsigned wanted = log2 + 1;
     while (wanted < kMaxLog2 && max_entries(wanted) < n) ++wanted;
     start_migration(root, wanted);
+    finish_small(root, wanted);
   }
 
   [[gnu::noinline]] void maybe_shrink(Word root) {
@@ -144,7 +145,17 @@ class Tables : public TableOps<Policy> {
     if (n >= min_entries(log2)) return;
     unsigned wanted = log2_for(n * 2);
     if (wanted < least) wanted = least;
-    if (wanted < log2) start_migration(root, wanted);
+    if (wanted >= log2) return;
+    start_migration(root, wanted);
+    finish_small(root, wanted);
+  }
+
+  /// A small table goes over in one go: where nobody writes any more the rest would never be moved, and each find would
+  /// look in both (24 instead of 9 ns, 10K entries).
+  void finish_small(Word root, unsigned log2) {
+    if (uint64_t{1} << (log2 < log2_of(root) ? log2 : log2_of(root)) > Policy::kAtOnceUnits) return;
+    while (this->root() == (root | kMigrating) && help(root)) {
+    }
   }
 
   /// An insert has found its bucket full.

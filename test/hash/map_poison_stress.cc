@@ -34,6 +34,7 @@ constexpr unsigned char kPoison = 0xdb;
 /// What ships, with freed memory poisoned, and yields before compare-and-exchanges.
 struct PoisonPlatform : ashlar::hash_core::Platform {
   static constexpr uint64_t kChunkUnits = 1;
+  static constexpr uint64_t kAtOnceUnits = 0;
   static constexpr unsigned kPatience = 0;
   static inline bool early = false;  // the test of the test
   static inline std::atomic<uint64_t> freed{0}, written{0};

@@ -28,6 +28,7 @@ using ashlar::hash_core::Word;
 /// What ships, with yields at random before compare-and-exchanges.
 struct YieldingPlatform : ashlar::hash_core::Platform {
   static constexpr uint64_t kChunkUnits = 1;
+  static constexpr uint64_t kAtOnceUnits = 0;
   static constexpr unsigned kPatience = 0;  // a bucket that is being filled is overtaken at once
   static inline std::atomic<unsigned> one_in{8};
   static inline std::atomic<int> stop_at{-1};  // the step number at which a thread with `may_stop` stops for good

@@ -20,6 +20,7 @@ struct PoorPlatform : ashlar::hash_core::Platform {
     return false;
   }
   static constexpr uint64_t kChunkUnits = 1;
+  static constexpr uint64_t kAtOnceUnits = 0;
   static void* zeroed(size_t bytes) noexcept { return refuses() ? nullptr : Platform::zeroed(bytes); }
   static void* allocate(size_t bytes) noexcept { return refuses() ? nullptr : Platform::allocate(bytes); }
 };

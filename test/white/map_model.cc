@@ -65,6 +65,7 @@ struct ModelPlatform {
   using Pair = ModelPair<kBroken>;
   static constexpr bool kConstructs = true;
   static constexpr uint64_t kChunkUnits = 1;
+  static constexpr uint64_t kAtOnceUnits = 0;
   static constexpr unsigned kPatience = 0;
 
   static void step() {}
@@ -101,6 +102,7 @@ struct ModelPolicy {
   static constexpr unsigned kWords = 2;
   static constexpr unsigned kSlots = 1;
   static constexpr uint64_t kChunkUnits = 1;
+  static constexpr uint64_t kAtOnceUnits = 0;
   uint64_t hash_of(const Word* words, uint64_t) const { return words[0] << 62; }
   static void discard(const Word*) {}
   bool is_findable(const Word*) const { return true; }
