@@ -131,6 +131,11 @@ class Tables : public TableOps<Policy> {
     if (n <= at || !table(root)->grow_at.compare_exchange_strong(at, n + n / 8 + 1, std::memory_order_relaxed,
                                                                  std::memory_order_relaxed))
       return;
+    if (n <= max_entries(log2)) {
+      P::want_huge(table(root), table(root)->bytes);  // see first_table
+      table(root)->grow_at.store(max_entries(log2), std::memory_order_relaxed);
+      return;
+    }
     unsigned wanted = log2 + 1;
     while (wanted < kMaxLog2 && max_entries(wanted) < n) ++wanted;
     start_migration(root, wanted);
@@ -287,7 +292,9 @@ class Tables : public TableOps<Policy> {
     for (unsigned log2 = min_log2(); (root = new_table(log2, 0)) == 0; log2 -= log2 < 4 ? log2 : 4) {
       if (log2 == 0) return 0;
     }
-    P::want_huge(table(root), table(root)->bytes);
+    // Huge pages only once it is half full, as for tables that grew: each of the first inserts would clear 2 MiB.
+    if (log2_of(root) >= kStripedLog2)
+      table(root)->grow_at.store(max_entries(log2_of(root)) / 2, std::memory_order_relaxed);
     add_stripes(log2_of(root));
     Word none = 0;
     // Release publishes the table; acquire: another thread's.

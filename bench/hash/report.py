@@ -275,10 +275,10 @@ def plot(samples, clock, path):
             axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
     if groups:
-        axes[0][0].legend(fontsize=7)
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncols=len(SIDES), fontsize=8, frameon=False)
         axes[-1][1].set_xlabel("threads")
         axes[0][0].set_ylabel("Mops/s")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
     matplotlib.rcParams["svg.hashsalt"] = "ashlar"
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
