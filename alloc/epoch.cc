@@ -213,15 +213,20 @@ void ashlar_epoch_retire_with(void* block, size_t bytes, void (*release)(void*))
 int ashlar_epoch_synchronize() noexcept {
   Record* r = self_attached();
   if (r == nullptr || r->pinned.load(std::memory_order_relaxed) != 0) return -1;
-  core.seal(r);
-  const uint64_t until = core.epoch() + Core::kGrace;
-  for (;;) {
+  // A release may retire what is left of a large block: on to the end of it.
+  for (uint64_t before = ~uint64_t{0};;) {
+    core.seal(r);
+    const uint64_t until = core.epoch() + Core::kGrace;
+    for (;;) {
+      core.collect(r);
+      if (core.epoch() >= until) break;
+      if (!core.advance()) nap();
+    }
     core.collect(r);
-    if (core.epoch() >= until) break;
-    if (!core.advance()) nap();
+    const uint64_t left = r->bytes.load(std::memory_order_relaxed);
+    if (left == 0 || left >= before) return 0;
+    before = left;
   }
-  core.collect(r);
-  return 0;
 }
 
 void ashlar_epoch_stats(ashlar_epoch_statistics* out) noexcept {

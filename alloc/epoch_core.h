@@ -232,11 +232,15 @@ class EpochCore {
       if (r->first == nullptr) r->last = nullptr;
       count(r, r->blocks, uint64_t{0} - bag->count);
       count(r, r->bytes, uint64_t{0} - bag->bytes);
-      for (uint32_t i = 0; i < bag->count; ++i) bag->blocks[i].release(bag->blocks[i].at);
+      // The bag is free before its blocks are: a release that retires finds one, however short memory is.
+      const uint32_t n = bag->count;
+      typename Bag::Block blocks[Bag::kCapacity];
+      for (uint32_t i = 0; i < n; ++i) blocks[i] = bag->blocks[i];
       if (r->spare == nullptr)
         r->spare = bag;
       else
         P::deallocate_bag(bag);
+      for (uint32_t i = 0; i < n; ++i) blocks[i].release(blocks[i].at);
     }
   }
 

@@ -25,7 +25,8 @@ void* allocate_pages_zeroed(size_t bytes) noexcept {
   // One used page among a table's would cost the clearing of all. The kernel's zeroes come piece by piece, as they are
   // touched.
   const size_t whole = bytes & ~(os::page_bytes() - 1);
-  if (!zeroed && os::purge(reinterpret_cast<uintptr_t>(p), whole))
+  if (!zeroed && whole != 0 && page_heap.is_whole_os_pages(reinterpret_cast<uintptr_t>(p), whole) &&
+      os::purge(reinterpret_cast<uintptr_t>(p), whole))
     __builtin_memset(static_cast<char*>(p) + whole, 0, bytes - whole);
   else if (!zeroed)
     __builtin_memset(p, 0, bytes);

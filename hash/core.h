@@ -343,7 +343,8 @@ class Core : public Tables<Policy> {
     const uint64_t hash = this->policy_.hash_of(words, this->seed_);
     if (hash < s.first || hash > s.last) return;
     const Word head = s.bucket->top.load_head(std::memory_order_acquire);
-    if (head == s.head || (same_version(head, s.head) && !is_frozen(head)) || !this->policy_.is_findable(words)) {
+    // Frozen, and be it since before: by now its heir may be filled, and changed.
+    if ((same_version(head, s.head) && !is_frozen(head)) || !this->policy_.is_findable(words)) {
       f(words);
       return;
     }

@@ -316,7 +316,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     const unsigned log2 = log2_for_hint(static_cast<int64_t>(n));
     if (log2 > core_.min_log2()) core_.set_min_log2(log2);
     const Word root = core_.root();
-    if (root != 0 && hash_core::log2_of(root) < log2) need(core_.resize(log2));
+    if (root != 0 && hash_core::log2_of(root) < log2) need(core_.resize(log2, true));
   }
 
   /// Makes the table as small as the entries allow; what `reserve` and the hint said is over.
@@ -325,7 +325,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     core_.set_min_log2(0);
     const unsigned log2 = Core::log2_for(size());
     const Word root = core_.root();
-    if (root != 0 && hash_core::log2_of(root) > log2) need(core_.resize(log2));
+    if (root != 0 && hash_core::log2_of(root) > log2) need(core_.resize(log2, false));
   }
 
   /// Removes every entry that was there when it was called (one at a time), and shrinks.

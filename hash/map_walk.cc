@@ -149,7 +149,7 @@ int ashlar_map_clear(ashlar_map* map) noexcept {
       core.set_min_log2(0);
       const Word root = core.root();
       const unsigned log2 = std::remove_reference_t<decltype(core)>::log2_for(static_cast<uint64_t>(core.size()));
-      failed = root != 0 && log2_of(root) > log2 && !core.resize(log2);
+      failed = root != 0 && log2_of(root) > log2 && !core.resize(log2, false);
     }
     if (failed) errno = ENOMEM;
     return failed ? -1 : 0;

@@ -201,11 +201,16 @@ struct Migration : TableOps<Policy> {
                 bool* ok) const {
     Word over = Ops::new_over(n - skip, ok);
     if (over == 0) return 0;
+    struct Guard {  // hash functions may throw
+      Word over;
+      ~Guard() { Ops::discard_over(over); }
+    } guard{over};
     uint64_t at = 0;
     each_to_move(from, begin, end, to, index, [&](const Word* words) {
       if (at >= skip) Ops::set_over_entry(over, at - skip, words);
       ++at;
     });
+    guard.over = 0;
     return over;
   }
 };

@@ -2,6 +2,8 @@
 //
 // runtime.cc - what maps that are instantiated in programs need of the library: memory, seeds, the wide exchange, the
 // trace.
+#include <errno.h>
+
 #include "alloc/alloc.h"
 #include "alloc/base/print.h"
 #include "alloc/base/wide_cas.h"
@@ -43,7 +45,9 @@ void ashlar_map_return(void* table, size_t keep) noexcept {
 void ashlar_map_fault_in(void* from, size_t bytes) noexcept {
   const uintptr_t page = ashlar::os::page_bytes(), begin = reinterpret_cast<uintptr_t>(from) & ~(page - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(from) + bytes) & ~(page - 1);
+  const int saved_errno = errno;  // EINVAL before Linux 5.14
   if (begin < end) ashlar::os::populate(begin, end - begin);
+  errno = saved_errno;
 }
 
 void ashlar_map_want_huge(void* table, size_t bytes) noexcept {

@@ -128,18 +128,18 @@ class Tables : public TableOps<Policy> {
     // Relaxed: a ticket. One thread makes the next table, not each a table of its own; where it stops, or finds no
     // memory, the next one tries an eighth later.
     uint64_t at = table(root)->grow_at.load(std::memory_order_relaxed);
-    if (n <= at || !table(root)->grow_at.compare_exchange_strong(at, n + n / 8 + 1, std::memory_order_relaxed,
-                                                                 std::memory_order_relaxed))
+    const uint64_t later = n <= max_entries(log2) ? max_entries(log2) : n + n / 8 + 1;
+    if (n <= at ||
+        !table(root)->grow_at.compare_exchange_strong(at, later, std::memory_order_relaxed, std::memory_order_relaxed))
       return;
     if (n <= max_entries(log2)) {
-      P::want_huge(table(root), table(root)->bytes);  // see first_table
-      table(root)->grow_at.store(max_entries(log2), std::memory_order_relaxed);
+      P::want_huge(table(root), table(root)->bytes);  // see first_table; of one thread, as at a promotion
       return;
     }
     unsigned wanted = log2 + 1;
     while (wanted < kMaxLog2 && max_entries(wanted) < n) ++wanted;
     start_migration(root, wanted);
-    finish_small(root, wanted);
+    finish_small(root);
   }
 
   [[gnu::noinline]] void maybe_shrink(Word root) {
@@ -152,15 +152,22 @@ class Tables : public TableOps<Policy> {
     if (wanted < least) wanted = least;
     if (wanted >= log2) return;
     start_migration(root, wanted);
-    finish_small(root, wanted);
+    finish_small(root);
   }
 
   /// A small table goes over in one go: where nobody writes any more the rest would never be moved, and each find would
   /// look in both (24 instead of 9 ns, 10K entries).
-  void finish_small(Word root, unsigned log2) {
-    if (uint64_t{1} << (log2 < log2_of(root) ? log2 : log2_of(root)) > Policy::kAtOnceUnits) return;
-    while (this->root() == (root | kMigrating) && help(root)) {
-    }
+  void finish_small(Word root) {
+    const Word next = next_of(root);  // perhaps another thread's
+    if (next == 0) return;
+    const unsigned log2 = log2_of(next) > log2_of(root) ? log2_of(next) : log2_of(root);
+    if (uint64_t{1} << log2 > 2 * Policy::kAtOnceUnits) return;
+    // The caller's change has happened, and what it made is the map's: a hash function that throws here shall not undo
+    // that. It will throw again, at who migrates the rest.
+    without_exceptions([&] {
+      while (this->root() == (root | kMigrating) && help(root)) {
+      }
+    });
   }
 
   /// An insert has found its bucket full.
@@ -177,8 +184,9 @@ class Tables : public TableOps<Policy> {
   }
 
  public:
-  /// Makes the table one of 2^log2 buckets, or leaves it where memory is out. Returns when it is so, or false.
-  bool resize(unsigned log2) {
+  /// Makes the table one of at least (grow) or at most 2^log2 buckets, but not smaller than its entries allow, or
+  /// leaves it where memory is out. Returns when it is so, or false.
+  bool resize(unsigned log2, bool grow) {
     for (;;) {
       Word root = this->root();
       if (root == 0) return true;  // the first table will have min_log2
@@ -186,7 +194,9 @@ class Tables : public TableOps<Policy> {
         if (!help(root)) return false;
         continue;
       }
-      if (log2_of(root) == log2) return true;
+      // Others may have grown it since the caller looked.
+      if (!grow && log2 < log2_for(static_cast<uint64_t>(size()))) log2 = log2_for(static_cast<uint64_t>(size()));
+      if (grow ? log2_of(root) >= log2 : log2_of(root) <= log2) return true;
       if (!start_migration(root, log2)) return false;
     }
   }
@@ -203,15 +213,15 @@ class Tables : public TableOps<Policy> {
         const Word head = b.top.load_head(std::memory_order_acquire);
         const Word over = b.top.load_over(std::memory_order_acquire);
         if (over == 0 && used_bits(head) == 0) continue;
-        bool moved = false;
+        // All has heirs, and the overflow block was retired: it may be gone.
+        if (is_frozen(head) && is_done(root, next, i)) continue;
         Ops::each(b, head, over, [&](const Word* words) {
           const bool has_heir =
               is_frozen(head) &&
               is_filled(bucket(next, policy_.hash_of(words, seed_)).top.load_head(std::memory_order_acquire));
           if (!has_heir) drop(words);
         });
-        if (is_frozen(head)) moved = is_done(root, next, i);
-        if (!moved) Ops::discard_over(over);
+        Ops::discard_over(over);
       }
       free_table(root);
       root = next & ~kMigrating;
@@ -369,13 +379,14 @@ class Tables : public TableOps<Policy> {
 
   uint64_t first_open_chunk(Table* from, Table* to) const {
     const uint64_t words = (to->chunks + 63) / 64;
-    // Relaxed: a hint that only grows, of words that were seen full.
-    for (uint64_t w = from->first_open.load(std::memory_order_relaxed); w < words; ++w) {
+    // A hint, of words that were seen full. Acquire pairs with the release below: whoever skips them, and promotes, has
+    // what is in their chunks behind him all the same.
+    for (uint64_t w = from->first_open.load(std::memory_order_acquire); w < words; ++w) {
       // Acquire pairs with the release in migrate_chunk: the chunk's buckets are filled.
       const uint64_t open = ~to->done[w].load(std::memory_order_acquire);
       if (open != 0) {
         const uint64_t chunk = w * 64 + static_cast<uint64_t>(__builtin_ctzll(open));
-        if (w != from->first_open.load(std::memory_order_relaxed)) from->first_open.store(w, std::memory_order_relaxed);
+        if (w != from->first_open.load(std::memory_order_relaxed)) from->first_open.store(w, std::memory_order_release);
         return chunk < to->chunks ? chunk : to->chunks;
       }
     }

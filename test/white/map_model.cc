@@ -141,7 +141,7 @@ struct OneKey : rl::test_suite<OneKey<kBroken, kMerge>, 3> {
         RL_ASSERT(erase(kKey));
         break;
       case 1:
-        map->resize(kMerge ? 0 : 1);
+        map->resize(kMerge ? 0 : 1, !kMerge);
         RL_ASSERT(value_of(kOther) == 20);
         break;
       default:

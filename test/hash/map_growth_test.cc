@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+//
+// map_growth_test.cc - what happens in the middle of growth: the map ends, a hash function throws, a walk meets a
+// frozen bucket, others have made the table larger; and that all of an old table is given back.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "hash/hash_map.h"
+
+namespace ashlar_test {
+namespace {
+
+/// A value that knows whether it is alive.
+struct Live {
+  static inline std::set<const void*> all;
+  static inline uint64_t wrong = 0;
+  uint64_t n;
+  explicit Live(uint64_t v) : n(v) { all.insert(this); }
+  Live(const Live& o) : n(o.n) { all.insert(this); }
+  ~Live() {
+    if (all.erase(this) != 1) ++wrong;
+  }
+};
+
+struct Big {
+  uint64_t a, b, c;
+  bool operator==(const Big& o) const { return a == o.a; }
+};
+struct BigHash {
+  size_t operator()(const Big& k) const { return k.a; }
+};
+
+/// A map that ends in the middle of a growth: old buckets whose chunk is done refer to overflow blocks that are gone.
+template <class Map, class Insert>
+void end_in_the_middle(Insert&& insert) {
+  for (uint64_t more = 0; more < 300; more += 30) {
+    Map map;
+    uint64_t i = 0;
+    // Beyond 4096 units: growth is done in steps.
+    while (map.statistics().buckets < 8192) {
+      for (int k = 0; k < 512; ++k) insert(map, i++);
+    }
+    const uint64_t growths = map.statistics().growths;
+    while (map.statistics().growths == growths) insert(map, i++);
+    for (uint64_t k = 0; k < more; ++k) insert(map, i++);  // each takes a chunk along
+    ashlar_epoch_synchronize();
+    // What the program does with the memory.
+    std::vector<void*> mine;
+    for (size_t bytes = 16; bytes <= 96; bytes += 16) {
+      for (int k = 0; k < 3000; ++k) {
+        mine.push_back(ashlar_malloc(bytes));
+        memset(mine.back(), 0xa5, bytes);
+      }
+    }
+    map.~Map();
+    EXPECT_EQ(0u, Live::wrong) << more;
+    EXPECT_EQ(0u, Live::all.size()) << more;
+    Live::all.clear();
+    Live::wrong = 0;
+    new (&map) Map;
+    for (void* p : mine) ashlar_free(p);
+  }
+}
+
+TEST(MapGrowth, ends_in_the_middle_of_growth_entries) {
+  end_in_the_middle<ashlar::hash_map<Big, Live, BigHash>>([](auto& map, uint64_t i) {
+    map.try_emplace(Big{i, 0, 0}, i);
+  });
+}
+TEST(MapGrowth, ends_in_the_middle_of_growth_boxed) {
+  end_in_the_middle<ashlar::hash_map<uint64_t, Live>>([](auto& map, uint64_t i) { map.try_emplace(i, i); });
+}
+
+/// A hash function that throws, while a growth is done at once after the insert.
+struct Thrower {
+  static inline int64_t in = -1;
+  size_t operator()(uint64_t k) const {
+    if (in >= 0 && in-- == 0) throw 1;
+    return k;
+  }
+};
+TEST(MapGrowth, hash_throws) {
+  using Map = ashlar::hash_map<uint64_t, Live, Thrower>;
+  uint64_t thrown = 0, in_after_all = 0, dangling = 0;
+  for (int64_t at = 1; at < 400; ++at) {
+    Map* map = new Map;
+    for (uint64_t i = 0; i < 200; ++i) {
+      Thrower::in = at;
+      bool threw = false;
+      try {
+        map->try_emplace(i, i);
+      } catch (int) {
+        threw = true;
+      }
+      Thrower::in = -1;
+      if (threw) {
+        ++thrown;
+        const bool there = map->contains(i);
+        in_after_all += there ? 1 : 0;
+        if (there) {
+          map->visit(i, [&](const Live& v) { dangling += Live::all.count(&v) == 0 ? 1 : 0; });
+        }
+        if (there) break;
+      }
+    }
+    // Leaked where something is wrong: it would free twice.
+    if (dangling == 0) delete map;
+    if (dangling != 0) break;
+  }
+  EXPECT_GT(thrown, 0u);
+  EXPECT_EQ(0u, in_after_all);
+  EXPECT_EQ(0u, dangling);
+  Live::all.clear();
+  Live::wrong = 0;
+}
+
+/// A walk over a bucket that was frozen, and not moved, when its turn came.
+struct Poor : ashlar::hash_core::Platform {
+  static inline bool refuses = false;
+  static constexpr uint64_t kChunkUnits = 1;
+  static constexpr uint64_t kAtOnceUnits = 0;
+  static void* allocate(size_t bytes) noexcept { return refuses ? nullptr : Platform::allocate(bytes); }
+};
+uint64_t key_of(uint64_t x) {
+  x = (x + 77) * 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+TEST(MapGrowth, walk_over_a_frozen_bucket) {
+  using Map = ashlar::hash_map<uint64_t, uint64_t, ashlar::hash<uint64_t>, std::equal_to<uint64_t>, Poor>;
+  uint64_t gone = 0, stale = 0, thrown = 0;
+  for (int round = 0; round < 3000; ++round) {
+    Map map;
+    uint64_t i = 0;
+    Poor::refuses = false;
+    for (; i < 150; ++i) map.insert(key_of(i), i);
+    // Memory is out for overflow blocks: buckets freeze, and stay.
+    Poor::refuses = true;
+    const uint64_t growths = map.statistics().growths;
+    while (map.statistics().growths == growths) {
+      Poor::refuses = false;
+      map.insert(key_of(i), i);
+      ++i;
+    }
+    Poor::refuses = true;
+    for (int tries = 0; tries < 500; ++tries) {
+      try {
+        map.erase(key_of(1'000'000 + tries));  // a writer takes a chunk along; one of them finds no memory
+      } catch (const std::bad_alloc&) {
+        ++thrown;
+      }
+    }
+    Poor::refuses = false;
+    int met = 0;
+    map.for_each([&](uint64_t key, uint64_t value) {
+      const auto now = map.find(key);
+      if (!now.has_value()) ++gone;
+      if (now.has_value() && *now != value) ++stale;
+      // Once, all others go, or change.
+      if (met++ != round % 150) return;
+      for (uint64_t k = 0; k < i; ++k) {
+        if (key_of(k) == key) continue;
+        if (k % 2 == 0)
+          map.erase(key_of(k));
+        else
+          map.insert_or_assign(key_of(k), k + 1000);
+      }
+    });
+  }
+  EXPECT_GT(thrown, 0u);
+  EXPECT_EQ(0u, gone);
+  EXPECT_EQ(0u, stale);
+}
+
+/// synchronize: all that this thread had retired is freed.
+TEST(MapGrowth, synchronize_frees_tables_after_clear) {
+  ashlar::hash_map<uint64_t, uint64_t> map;
+  for (uint64_t i = 0; i < 4'000'000; ++i) map.insert(i, i);
+  map.clear();
+  ashlar_epoch_statistics s{};
+  ashlar_epoch_stats(&s);
+  ashlar_epoch_synchronize();
+  ashlar_epoch_stats(&s);
+  EXPECT_EQ(0u, s.retired_blocks);
+}
+
+/// Others insert while shrink_to_fit, or reserve, stands between its look at the size and its table.
+struct Hooked : ashlar::hash_core::Platform {
+  static inline void (*hook)() = nullptr;
+  static void* zeroed(size_t bytes) noexcept {
+    if (hook != nullptr) {
+      auto* f = hook;
+      hook = nullptr;
+      f();
+    }
+    return Platform::zeroed(bytes);
+  }
+};
+using HookedMap = ashlar::hash_map<uint64_t, uint64_t, ashlar::hash<uint64_t>, std::equal_to<uint64_t>, Hooked>;
+HookedMap* hooked = nullptr;
+void insert_many() {
+  for (uint64_t i = 1'000'000; i < 1'300'000; ++i) hooked->insert(i, i);
+}
+TEST(MapGrowth, resize_to_an_old_wish) {
+  for (const bool shrinks : {true, false}) {
+    HookedMap map(shrinks ? 5000 : 0);
+    hooked = &map;
+    for (uint64_t i = 0; i < 100; ++i) map.insert(i, i);
+    Hooked::hook = insert_many;
+    if (shrinks)
+      map.shrink_to_fit();
+    else
+      map.reserve(1000);
+    const auto s = map.statistics();
+    EXPECT_LT(s.longest, 20u);
+    for (uint64_t i = 1'000'000; i < 1'300'000; ++i) ASSERT_EQ(i, map.find(i).value());
+  }
+}
+
+TEST(MapGrowth, synchronize_frees_tables_after_reserve) {
+  ashlar::hash_map<uint64_t, uint64_t> map;
+  for (uint64_t i = 0; i < 1'000'000; ++i) map.insert(i, i);
+  ashlar_epoch_synchronize();
+  map.reserve(4'000'000);
+  ashlar_epoch_statistics s{};
+  ashlar_epoch_stats(&s);
+  EXPECT_NE(0u, s.retired_bytes);
+  ashlar_epoch_synchronize();
+  ashlar_epoch_stats(&s);
+  EXPECT_EQ(0u, s.retired_blocks);
+}
+
+}  // namespace
+}  // namespace ashlar_test

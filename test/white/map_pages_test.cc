@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+//
+// map_pages_test.cc - allocate_pages_zeroed and return_pages, also with OS pages of 64 KiB; releases that retire what
+// is left, with no memory.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "alloc/ashlar.h"
+#include "alloc/epoch_core.h"
+#include "alloc/os/os.h"
+#include "test/alloc/stress_util.h"
+
+namespace {
+// Before the heap is.
+const bool kForced = getenv("TEST_PAGES_OF_64K") != nullptr && (ashlar::os::force_page_bytes(size_t{64} << 10), true);
+
+uint64_t live_bytes() {
+  static ashlar_memstats stats;
+  ashlar_read_memstats(&stats);
+  return stats.heap_alloc;
+}
+bool is_zero(const char* p, size_t n) {
+  for (size_t i = 0; i < n; ++i)
+    if (p[i] != 0) return false;
+  return true;
+}
+
+void zeroed_and_returned() {
+  ashlar_free(ashlar_malloc(1));
+  const uint64_t before = live_bytes();
+  const unsigned unaligned = ashlar::os::unaligned_calls();
+  for (unsigned fail = 0; fail < 3; ++fail) {
+    for (size_t kib = 33; kib < 700; kib += 29) {
+      const size_t bytes = kib << 10;
+      // Dirty memory at an odd page, with neighbours.
+      char* a = static_cast<char*>(ashlar_malloc(40 << 10));
+      char* dirty = static_cast<char*>(ashlar_malloc(bytes));
+      char* c = static_cast<char*>(ashlar_malloc(40 << 10));
+      memset(a, 7, 40 << 10);
+      memset(dirty, 7, bytes);
+      memset(c, 7, 40 << 10);
+      ashlar_free(dirty);
+      ashlar::os::fail_after(fail, 1);
+      char* p = static_cast<char*>(ashlar::allocate_pages_zeroed(bytes));
+      ashlar::os::fail_after(0);
+      ASSERT_NE(nullptr, p);
+      ASSERT_TRUE(is_zero(p, bytes)) << kib << " " << fail;
+      memset(p, 9, bytes);
+      ashlar::os::fail_after(fail, 1);
+      if (bytes > (40 << 10)) ashlar::return_pages(p, 40 << 10);
+      if (bytes > (40 << 10)) ashlar::return_pages(p, 8 << 10);
+      ashlar::os::fail_after(0);
+      char* q = static_cast<char*>(ashlar_calloc(1, bytes));
+      ASSERT_TRUE(is_zero(q, bytes));
+      for (size_t i = 0; i < (8 << 10); ++i) ASSERT_EQ(9, p[i]);
+      for (size_t i = 0; i < (40 << 10); ++i) ASSERT_EQ(14, a[i] + c[i]);
+      for (char* b : {a, c, p, q}) ashlar_free(b);
+    }
+  }
+  EXPECT_EQ(before, live_bytes());
+  EXPECT_EQ(unaligned, ashlar::os::unaligned_calls());
+}
+
+TEST(Pages, zeroed_and_returned) {
+  zeroed_and_returned();
+}
+TEST(Pages, of_64_kib_zeroed_and_returned) {
+  if (kForced) return;
+  if (ashlar_test::is_emulated()) GTEST_SKIP() << "qemu-user cannot start itself anew";
+  setenv("TEST_PAGES_OF_64K", "1", 1);
+  EXPECT_EQ(0, system("exec /proc/$PPID/exe --gtest_filter=Pages.zeroed_and_returned"));
+  unsetenv("TEST_PAGES_OF_64K");
+}
+
+/// Memory is out when a release retires what is left.
+struct Short : ashlar::EpochAtomics {
+  using Plain = ashlar::EpochAtomics;
+  static constexpr uint32_t kBagBlocks = 126;
+  static inline int bags = 1;
+  static void heavy_barrier() noexcept {}
+  static void* allocate_bag(size_t bytes) noexcept { return bags-- > 0 ? malloc(bytes) : nullptr; }
+  static void deallocate_bag(void* p) noexcept {
+    ++bags;
+    free(p);
+  }
+  static void* allocate_record(size_t bytes) noexcept { return aligned_alloc(128, (bytes + 127) & ~size_t{127}); }
+};
+ashlar::EpochCore<Short> core;
+ashlar::EpochRecord<Short>* record;
+int pieces = 10;
+void release_piece(void* p) {
+  if (--pieces > 0) core.retire(record, p, size_t{128} << 10, release_piece);
+}
+TEST(EpochCore, a_release_that_retires_needs_no_memory) {
+  record = core.attach(true);
+  core.retire(record, &pieces, size_t{1} << 20, release_piece);
+  for (int i = 0; i < 100; ++i) core.collect(record);
+  EXPECT_EQ(0u, core.leaked());
+  EXPECT_EQ(0, pieces);
+}
+
+}  // namespace
