@@ -104,21 +104,21 @@ bool spin_ring_send(Channel<Os>& c, Spinner<Os>& spinner) noexcept {
 }
 
 template <class Os, bool is_send>
-bool spin(Channel<Os>& c) noexcept {
+bool spin(Channel<Os>& c, uint64_t deadline_ns) noexcept {
   Hints<Os>& hints = is_send ? c.send_hints : c.recv_hints;
-  const uint32_t budget = spin_budget(hints);
-  if (budget == 0) return false;
+  const Budget budget = spin_budget(hints, deadline_ns);
+  if (budget.pauses == 0) return false;
   Spinner<Os> spinner(c, hints, budget);
   bool has_paid = false;
   if (c.flavour == Flavour::kRing) {
-    has_paid = is_send ? spin_ring_send(c, spinner) : spin_ring_recv(c, budget, spinner);
+    has_paid = is_send ? spin_ring_send(c, spinner) : spin_ring_recv(c, budget.pauses, spinner);
   } else {
     for (uint32_t looks = 0; !has_paid && spinner.step(); ++looks) {
       if (c.flavour == Flavour::kRendezvous) {
         // Receivers of capacity 0 spin in the cell.
         const uint64_t claims = c.send.load(std::memory_order_relaxed);
-        has_paid = sees<Os>(c.posted, static_cast<uint32_t>(claims) + 1) || (claims & kClosedBit) != 0 ||
-                   (c.waits.load(std::memory_order_relaxed) & kRecvWaits) != 0;
+        has_paid = (sees<Os>(c.posted, static_cast<uint32_t>(claims) + 1) && is_posted(c, claims)) ||
+                   (claims & kClosedBit) != 0 || (c.waits.load(std::memory_order_relaxed) & kRecvWaits) != 0;
       } else if ((looks & 7) == 7 || spinner.has_yielded()) {
         // Both indexes are the other side's business, too: looked at seldom, and a patient sender waits for half.
         const uint64_t received = c.recv.load(std::memory_order_relaxed);
@@ -224,18 +224,27 @@ template <class Os, bool is_send>
 /// A receiver of capacity 0 that is awake: first whoever is queued (those that are lazy only if nobody who is awake
 /// comes within a third of what waking one costs), then the cell.
 template <class Os>
-Status meet(Channel<Os>& c, void* element) noexcept {
+Status meet(Channel<Os>& c, void* element, uint64_t deadline_ns) noexcept {
   Hints<Os>& hints = c.recv_hints;
-  const uint32_t budget = spin_budget(hints);
+  Budget budget = spin_budget(hints, deadline_ns);
   const uint32_t waits = c.waits.load(std::memory_order_seq_cst);
   const bool is_lazy = (waits & (kSendWaits | kSendStrict)) == kSendWaits;
-  if (budget == 0 || (waits & kSendStrict) != 0)
+  if (budget.pauses == 0 || (waits & kSendStrict) != 0)
     return (waits & kSendWaits) != 0 ? match_queued(c, Side::kReceiver, element) : Status::kNotReady;
-  Spinner<Os> spinner(c, hints, is_lazy && budget > kVerifyPauses ? kVerifyPauses : budget);
+  if (is_lazy && budget.pauses > kVerifyPauses) budget.pauses = kVerifyPauses;
+  Spinner<Os> spinner(c, hints, budget);
   const Status status = post_in_cell(c, element, is_lazy, spinner);
   if (status == Status::kNotReady && is_lazy) return match_queued(c, Side::kReceiver, element);
   if (!is_lazy && spinner.spent() != 0) spinner.learn(status == Status::kOk);
   return status;
+}
+
+/// Who was woken, but did not do what it was woken for, owes that to the next one.
+template <class Os>
+[[gnu::noinline]] void pass_on(Channel<Os>& c, Side side) noexcept {
+  if (is_ready(c, side) &&
+      (c.waits.load(std::memory_order_seq_cst) & (side == Side::kSender ? kSendWaits : kRecvWaits)) != 0)
+    wake_one(c, side);
 }
 
 /// Spins, tries, parks, until `attempt` has a result or the deadline has passed. attempt(exact): see ring_send. It was
@@ -248,9 +257,9 @@ template <class Os, bool is_send, class Attempt>
   OneWait<Os> wait;
   for (uint32_t lost = 0;; ++lost) {
     if (!is_send && c.flavour == Flavour::kRendezvous) {
-      const Status status = meet(c, element);
+      const Status status = meet(c, element, deadline_ns);
       if (status != Status::kNotReady) return status;
-    } else if (lost < kLost && spin<Os, is_send>(c)) {
+    } else if (lost < kLost && spin<Os, is_send>(c, deadline_ns)) {
       const Status status = attempt(std::false_type());
       if (status != Status::kNotReady) return status;
       if (deadline_ns == kNever || Os::now_ns() < deadline_ns) continue;
@@ -259,6 +268,8 @@ template <class Os, bool is_send, class Attempt>
     const Parked parked = park<Os, is_send>(c, wait, element, deadline_ns, caller);
     if (parked == Parked::kDone) return Status::kOk;
     const Status status = attempt(std::true_type());
+    // Too late at a slot that another thread is in the middle of; the slot that we were woken for is another.
+    if (status == Status::kTimeout) pass_on(c, is_send ? Side::kSender : Side::kReceiver);
     if (status != Status::kNotReady) return status;
     if (parked == Parked::kTimeout) return Status::kTimeout;
   }

@@ -266,6 +266,8 @@ template <class Os>
   while (before < position + 1 &&
          !awaits.compare_exchange_weak(before, position + 1, std::memory_order_relaxed, std::memory_order_relaxed)) {
   }
+  // Nor must we hide an earlier slot: it is free, since we are past it, but its owner may look only now whom to wake.
+  if (before != 0 && before < position + 1) Os::wake(c.turns[c.index_of(before - 1)], INT32_MAX);
   c.waits.fetch_add(kSlotWaiter, std::memory_order_seq_cst);
   Os::heavy_barrier();
   bool in_time = true;

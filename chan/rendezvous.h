@@ -47,7 +47,9 @@ bool sees(const typename Channel<Os>::Half& counter, uint32_t want) noexcept {
 /// A look: whether a receiver is posted. `claims`: what `send` was.
 template <class Os>
 bool is_posted(const Channel<Os>& c, uint64_t claims) noexcept {
-  return c.posted.load(std::memory_order_relaxed) == static_cast<uint32_t>(claims) + 1;
+  // As in fill_cell: a thread that was posted at a fork is not there in the child.
+  return c.posted.load(std::memory_order_relaxed) == static_cast<uint32_t>(claims) + 1 &&
+         c.posted_in.load(std::memory_order_relaxed) == Os::epoch();
 }
 
 /// Moves the element to the receiver that is posted, if one is: kOk, kClosed or kNotReady, exact.
@@ -182,7 +184,8 @@ bool lock_cell(Channel<Os>& c) noexcept {
   uint32_t seen = c.poster.load(std::memory_order_relaxed);
   if (seen == taken) return false;
   // Acquire pairs with the release in unlock_cell: the one before has moved its element out.
-  if (!c.poster.compare_exchange_strong(seen, taken, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  if (!c.poster.compare_exchange_strong(seen, taken, std::memory_order_acquire, std::memory_order_relaxed))
+    return false;
   if (seen != 0) [[unlikely]] {
     // Neither the receiver that had it at the fork nor a sender that had claimed it is there any more.
     const uint32_t theirs = c.posted.load(std::memory_order_relaxed);

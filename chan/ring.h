@@ -115,6 +115,9 @@ inline Status pass_turn(Channel<Os>& c, typename Channel<Os>::Half& turn, uint32
 /// How many slots ahead a receiver that keeps up looks (blocking.h); at most a quarter of the ring.
 inline constexpr size_t kLead = 128;
 
+/// A deadline that has passed: kTimeout at once at a slot that another thread is in the middle of.
+inline constexpr uint64_t kNoWait = 0;
+
 /// Fresh memory: a receiver that looks at the turns before their sender does maps the kernel's page of zeros, and the
 /// sender's write then copies that page and interrupts the receiver's CPU. So a sender writes to the page ahead, once
 /// it comes near.
@@ -161,7 +164,7 @@ inline Status ring_send(Channel<Os>& c, void* element, uint64_t deadline_ns) noe
     if (received + c.one_lap() == position) return Status::kNotReady;
     const uint64_t now = c.send.load(std::memory_order_relaxed);
     if (now == position && static_cast<int32_t>(seen - turn_now) < 0 &&
-        !wait_for_slot(c, Side::kSender, position, seen, deadline_ns))
+        (deadline_ns == kNoWait || !wait_for_slot(c, Side::kSender, position, seen, deadline_ns)))
       return Status::kTimeout;
     position = c.send.load(std::memory_order_relaxed);
   }
@@ -193,7 +196,7 @@ inline Status ring_recv(Channel<Os>& c, void* element, uint64_t deadline_ns) noe
     if ((sent & ~kClosedBit) == position) return (sent & kClosedBit) != 0 ? Status::kClosed : Status::kNotReady;
     const uint64_t now = c.recv.load(std::memory_order_relaxed);
     if (now == position && static_cast<int32_t>(seen - turn_now) < 0 &&
-        !wait_for_slot(c, Side::kReceiver, position, seen, deadline_ns))
+        (deadline_ns == kNoWait || !wait_for_slot(c, Side::kReceiver, position, seen, deadline_ns)))
       return Status::kTimeout;
     position = c.recv.load(std::memory_order_relaxed);
   }
@@ -248,9 +251,15 @@ void ring_copy(Channel<Os>& c, uint64_t position, unsigned char* elements, size_
       turns[i + 3].store(turn, std::memory_order_release);
     }
     for (; i < run; ++i) turns[i].store(turn, std::memory_order_release);
+    n -= run;
+    if (n > 0) {
+      // Who waits for one of these slots need not wait for the rest, too. As in pass_turn.
+      Os::light_barrier();
+      if ((c.waits.load(std::memory_order_seq_cst) & kSlotBits) != 0) [[unlikely]]
+        wake_for_slots(c, is_send ? Side::kReceiver : Side::kSender, is_send ? position : position + c.one_lap(), run);
+    }
     elements += run * c.element_size;
     position = c.advance(position, run);
-    n -= run;
   }
 }
 

@@ -47,43 +47,53 @@ class Select {
   /// The random state, to be carried on to the next select of the thread.
   uint64_t seed() const noexcept { return random_; }
 
-  /// Pass (1) alone: kOk or kClosed with `chosen`, or kNotReady.
-  Status attempt(uint32_t& chosen) noexcept {
+  /// Pass (1) alone: kOk or kClosed with `chosen`, or kNotReady; kTimeout where a slot that another thread is in the
+  /// middle of did not become free in time, and no other case was ready.
+  Status attempt(uint32_t& chosen, uint64_t deadline_ns = kNever) noexcept {
+    Status result = Status::kNotReady;
     for (uint32_t i = 0; i < count_; ++i) {
       // Fisher-Yates as we go: every ready case is as likely to be met first as any other.
       const uint32_t pick = i + static_cast<uint32_t>((static_cast<unsigned __int128>(next()) * (count_ - i)) >> 64);
       const uint32_t index = states_[pick].order;
       states_[pick].order = states_[i].order;
       states_[i].order = index;
-      const Case<Os>& it = cases_[index];
-      if (it.channel == nullptr) continue;
-      const Status status =
-          it.side == Side::kSender ? try_send(*it.channel, it.element) : try_recv(*it.channel, it.element);
-      if (status == Status::kNotReady) continue;
-      chosen = index;
-      return status;
+      // Without waiting for such a slot: another case may be ready.
+      if (is_done(try_case(index, kNoWait), result)) {
+        chosen = index;
+        return result;
+      }
     }
-    return Status::kNotReady;
+    if (result == Status::kNotReady) [[likely]]
+      return result;
+    result = Status::kNotReady;
+    for (uint32_t i = 0; i < count_; ++i) {
+      if (is_done(try_case(states_[i].order, deadline_ns), result)) {
+        chosen = states_[i].order;
+        return result;
+      }
+    }
+    return result;
   }
 
   /// kOk or kClosed with `chosen`, or kTimeout.
   Status run(uint32_t& chosen, uint64_t deadline_ns, const void* caller) noexcept {
-    Status status = attempt(chosen);
+    Status status = attempt(chosen, deadline_ns);
     if (status != Status::kNotReady) return status;
     prepare(caller);
     for (;;) {
-      const Spun spun = spin(chosen);
+      const Spun spun = spin(chosen, deadline_ns);
       if (spun == Spun::kDone) return Status::kOk;
       if (spun == Spun::kReady) {
-        status = attempt(chosen);
+        status = attempt(chosen, deadline_ns);
         if (status != Status::kNotReady) return status;
         if (deadline_ns == kNever || Os::now_ns() < deadline_ns) continue;
       }
       const Outcome outcome = park(chosen, deadline_ns);
       if (outcome == Outcome::kDone) return Status::kOk;
       const uint32_t woken_by = chosen;
-      status = attempt(chosen);
-      if (outcome == Outcome::kWoken && (status == Status::kNotReady || chosen != woken_by)) pass_on(woken_by);
+      status = attempt(chosen, deadline_ns);
+      const bool has_failed = status == Status::kNotReady || status == Status::kTimeout;
+      if (outcome == Outcome::kWoken && (has_failed || chosen != woken_by)) pass_on(woken_by);
       if (status != Status::kNotReady) return status;
       if (outcome == Outcome::kTimeout) return Status::kTimeout;
     }
@@ -91,6 +101,18 @@ class Select {
 
  private:
   enum class Outcome { kRetry, kWoken, kDone, kTimeout };
+
+  Status try_case(uint32_t index, uint64_t deadline_ns) const noexcept {
+    const Case<Os>& it = cases_[index];
+    if (it.channel == nullptr) return Status::kNotReady;
+    return it.side == Side::kSender ? try_send(*it.channel, it.element, deadline_ns)
+                                    : try_recv(*it.channel, it.element, deadline_ns);
+  }
+  /// Whether that ends the pass; in `result` what is known of all cases.
+  static bool is_done(Status status, Status& result) noexcept {
+    if (status != Status::kNotReady) result = status;
+    return status != Status::kNotReady && status != Status::kTimeout;
+  }
 
   uint64_t next() noexcept {
     // xorshift64* (S. Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled").
@@ -243,11 +265,11 @@ class Select {
 
   /// Looks whether a case has become ready, for as long as that has paid lately; posted meanwhile, first where that
   /// paid last, or now and then anywhere, then in all cells in turn. kDone: an element came; `chosen` says which case.
-  Spun spin(uint32_t& chosen) noexcept {
+  Spun spin(uint32_t& chosen, uint64_t deadline_ns) noexcept {
     constexpr uint32_t kCost = 4;  // lines of several channels
     constexpr uint32_t kStay = 6;  // looks: some times there and back to a sender that is awake
-    const uint32_t budget = hints_ != nullptr ? spin_budget(*hints_, true) : 0;
-    if (budget == 0) return Spun::kVain;
+    const Budget budget = hints_ != nullptr ? spin_budget(*hints_, deadline_ns, true) : Budget{};
+    if (budget.pauses == 0) return Spun::kVain;
     Spinner<Os> spinner(*first_, *hints_, budget);
     const uint64_t dice = next();
     const uint32_t lucky = hints_->lucky.load(std::memory_order_relaxed);
@@ -375,12 +397,7 @@ class Select {
   }
 
   /// We were woken for a case that we did not do: somebody else who waits for it may have to be.
-  void pass_on(uint32_t index) const noexcept {
-    const Case<Os>& it = cases_[index];
-    if (is_ready(*it.channel, it.side) &&
-        (it.channel->waits.load(std::memory_order_seq_cst) & (it.side == Side::kSender ? kSendWaits : kRecvWaits)) != 0)
-      wake_one(*it.channel, it.side);
-  }
+  void pass_on(uint32_t index) const noexcept { chan_core::pass_on(*cases_[index].channel, cases_[index].side); }
 
   const Case<Os>* cases_;
   CaseState<Os>* states_;

@@ -10,9 +10,17 @@
 
 namespace ashlar::chan_core {
 
+inline constexpr unsigned kPauseShift = 5;  // a pause is about 32 ns
+
+/// How long a wait may spin, in pauses, and whether it may yield.
+struct Budget {
+  uint32_t pauses = 0;
+  bool may_yield = true;
+};
+
 /// Pauses that this wait may spend before it sleeps. With one CPU: 1 or 0, that is, whether it may yield once.
 template <class Os>
-uint32_t spin_budget(Hints<Os>& hints, bool is_select = false) noexcept {
+uint32_t paid_budget(Hints<Os>& hints, bool is_select = false) noexcept {
   const uint32_t max = Os::max_spins();
   if (max == 0) return 0;
   const uint32_t round = hints.rounds.load(std::memory_order_relaxed);
@@ -26,6 +34,18 @@ uint32_t spin_budget(Hints<Os>& hints, bool is_select = false) noexcept {
   return limit < max ? limit : max;
 }
 
+/// The same, not beyond the deadline. A yield may cost some time slices, so there is none if the deadline is near.
+template <class Os>
+Budget spin_budget(Hints<Os>& hints, uint64_t deadline_ns, bool is_select = false) noexcept {
+  constexpr uint64_t kFarNs = 50'000'000;
+  if (deadline_ns == kNever) return {paid_budget(hints, is_select)};
+  const uint64_t now = Os::now_ns();
+  if (now >= deadline_ns) return {};
+  const uint32_t budget = paid_budget(hints, is_select);
+  const uint64_t left = (deadline_ns - now) >> kPauseShift;
+  return {left < budget ? static_cast<uint32_t>(left) : budget, deadline_ns - now >= kFarNs};
+}
+
 /// A wait that spins: pauses, then yields, until the budget (in pauses) is spent; at least one yield, since that is
 /// cheap beside a sleep. If the CPU is wanted by the thread that is waited for, it gets it: where the last waits ended
 /// so, the yield comes first. A fellow that gets on with the channel may have it, too: then the wait begins anew. But
@@ -34,10 +54,11 @@ uint32_t spin_budget(Hints<Os>& hints, bool is_select = false) noexcept {
 template <class Os>
 class Spinner {
  public:
-  Spinner(Channel<Os>& c, Hints<Os>& hints, uint32_t budget) noexcept
+  Spinner(Channel<Os>& c, Hints<Os>& hints, Budget budget) noexcept
       : channel_(c),
         hints_(hints),
-        budget_(budget),
+        budget_(budget.pauses),
+        may_yield_(budget.may_yield),
         pure_(hints.is_near() && (hints.rounds.load(std::memory_order_relaxed) & 7) != 0 ? kPureNear : kPure) {}
 
   uint32_t spent() const noexcept { return spent_; }
@@ -46,7 +67,7 @@ class Spinner {
   /// False: it has been long enough. `cost`: of the look that the caller takes after each step, in pauses.
   bool step(uint32_t cost = 1) noexcept {
     if (looks_ >= pure_ || spent_ >= budget_) {
-      if (yields_ == 0 && is_calm()) {
+      if (!may_yield_ || (yields_ == 0 && is_calm())) {
         if (spent_ >= budget_) return false;
       } else if (spent_ >= budget_ && yields_ != 0) {
         return false;
@@ -93,8 +114,7 @@ class Spinner {
   }
 
   void yield() noexcept {
-    constexpr uint32_t kYield = 16;      // pauses, where nobody wants the CPU
-    constexpr unsigned kPauseShift = 5;  // a pause is about 32 ns
+    constexpr uint32_t kYield = 16;  // pauses, where nobody wants the CPU
     constexpr uint64_t kSliceNs = 200'000;
     constexpr uint32_t kFewCalm = 16;
     constexpr uint32_t kCalm = 2048;
@@ -121,6 +141,7 @@ class Spinner {
   Channel<Os>& channel_;
   Hints<Os>& hints_;
   uint32_t budget_;
+  bool may_yield_;
   uint32_t pure_;
   uint32_t looks_ = 0;
   uint32_t spent_ = 0;

@@ -37,7 +37,8 @@ template <class Os>
 inline Status zero_send(Channel<Os>& c, size_t n, size_t& done) noexcept {
   Backoff<Os> backoff;
   for (;;) {
-    uint64_t position = c.send.load(std::memory_order_relaxed);
+    // seq_cst, not relaxed: not to be satisfied behind the look at the other index, which then would be older.
+    uint64_t position = c.send.load(std::memory_order_seq_cst);
     if ((position & kClosedBit) != 0) return Status::kClosed;
     // Acquire pairs with the release of whoever stored it, who had acquired it from the receivers: what they did before
     // they made room happened before this send.
@@ -66,7 +67,8 @@ template <class Os>
 inline Status zero_recv(Channel<Os>& c, size_t n, size_t& done) noexcept {
   Backoff<Os> backoff;
   for (;;) {
-    uint64_t position = c.recv.load(std::memory_order_relaxed);
+    // As above; here a position younger than `sent` could even be ahead of it, and a token would be made of nothing.
+    uint64_t position = c.recv.load(std::memory_order_seq_cst);
     uint64_t sent = c.seen_send.load(std::memory_order_acquire);  // as above
     if (static_cast<int64_t>(sent - position) <= 0) {
       sent = c.send.load(std::memory_order_seq_cst);

@@ -132,13 +132,13 @@ struct Deadlines : rl::test_suite<Deadlines<capacity, spins>, 3> {
   void thread(unsigned self) {
     uint64_t v = 7;
     if (self == 0) {
-      sent = m.put(7, 5) == Status::kOk ? 1 : 0;
+      sent = m.put(7, kSoon) == Status::kOk ? 1 : 0;
     } else if (self == 1) {
-      const Status status = m.get(v, 5);
+      const Status status = m.get(v, kSoon);
       got[1] = status == Status::kOk ? 1 : 0;
       RL_ASSERT((status == Status::kOk && v == 7) || status == Status::kTimeout);
     } else {
-      got[2] = m.get(v, 5) == Status::kOk ? 1 : 0;
+      got[2] = m.get(v, kSoon) == Status::kOk ? 1 : 0;
     }
   }
   void after() { RL_ASSERT(sent == got[1] + got[2] + static_cast<int>(length(m.c))); }
@@ -174,14 +174,14 @@ struct SelectCross : rl::test_suite<SelectCross<capacity, spins>, 3> {
     const Case<Os> cases[] = {{self == 0 ? &a.c : &b.c, &out, Side::kSender},
                               {self == 0 ? &b.c : &a.c, &in, Side::kReceiver}};
     uint32_t chosen = 9;
-    const Status status = choose<Os>(cases, 2, chosen, rl::rand(97), 5);
+    const Status status = choose<Os>(cases, 2, chosen, rl::rand(97), kSoon);
     if (status == Status::kOk) {
       RL_ASSERT(chosen < 2 && (chosen == 0 || in == 1 - self));
       if (chosen == 0) return;
     }
     // The third one must not starve.
     uint64_t v = 5;
-    (void)(self == 0 ? a : b).put(v, capacity == 0 ? 5 : kNever);
+    (void)(self == 0 ? a : b).put(v, capacity == 0 ? kSoon : kNever);
   }
 };
 
@@ -302,7 +302,7 @@ struct SelectWithClose : rl::test_suite<SelectWithClose<spins>, 3> {
   void thread(unsigned self) {
     uint64_t v = 7;
     if (self == 0) {
-      sent = a.put(v, 5) == Status::kOk ? 1 : 0;
+      sent = a.put(v, kSoon) == Status::kOk ? 1 : 0;
     } else if (self == 1) {
       RL_ASSERT(ashlar::chan_core::close<Os>(b.c) == Status::kOk);
     } else {

@@ -18,6 +18,9 @@ namespace chan_model {
 
 using namespace ashlar::chan_core;
 
+// A deadline that comes.
+inline constexpr uint64_t kSoon = 999'999;
+
 // What is taken away.
 enum Fault { kNone, kNoSeqCst, kNoRelease, kNoLightBarrier, kLostWake };
 
@@ -133,12 +136,13 @@ struct ModelOs {
 
   static void pause() { rl::yield(1, $); }
   static void yield() { rl::yield(1, $); }
-  static uint64_t now_ns() { return 1'000'000; }
+  // A caller's deadline (kSoon) has passed or not, as you like.
+  static uint64_t now_ns() { return rl::rand(2) == 0 ? 0 : 1'000'000; }
   static bool wait(Atomic<uint32_t>& word, uint32_t value, uint64_t deadline_ns) {
     // The lazy millisecond may be over at once, or never (which must not be what wakes us); a caller's deadline comes
     // for sure.
     if (deadline_ns != kNever && rl::rand(2) == 0) return false;
-    const bool is_timed = deadline_ns < now_ns();
+    const bool is_timed = deadline_ns < 1'000'000;
     rl::context& c = rl::ctx();
     c.sched();
     // The kernel has a full barrier on both sides of a futex.
