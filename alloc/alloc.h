@@ -72,9 +72,12 @@ void return_pages(void* block, size_t keep) noexcept;
 /// Keeps errno.
 void want_huge_pages(void* block, size_t from, size_t to) noexcept;
 
-/// Finds out how pins are made (epoch.h), where nobody has: the system call for it takes 0.2 us while the process has one
-/// thread, some 10 ms later (it waits for all CPUs). So by who makes something that will be pinned.
+/// Finds out how pins are made (epoch.h), where nobody has: the system call for it takes 0.2 us while the process has
+/// one thread, some 10 ms later (it waits for all CPUs). So by who makes something that will be pinned.
 void prepare_pins() noexcept;
+
+/// False: ASHLAR_CONF=membarrier:off was given.
+bool may_use_membarrier() noexcept;
 
 /// Whether ASHLAR_DEBUG=maptrace=1 was given.
 bool maps_are_traced() noexcept;

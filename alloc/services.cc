@@ -47,6 +47,10 @@ void want_huge_pages(void* block, size_t from, size_t to) noexcept {
   errno = saved_errno;
 }
 
+bool may_use_membarrier() noexcept {
+  return ensure_init() && options.membarrier;
+}
+
 bool maps_are_traced() noexcept {
   return ensure_init() && options.maptrace;
 }

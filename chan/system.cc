@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alloc/alloc.h"
+
 namespace ashlar::chan_core {
 namespace {
 
@@ -93,7 +95,7 @@ void System::prepare() noexcept {
   const int saved = errno;
   count_cpus();
   pthread_atfork(nullptr, nullptr, [] { ++fork_epoch; });
-  if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
+  if (may_use_membarrier() && syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
     has_membarrier.store(true, std::memory_order_relaxed);
   errno = saved;
 }
