@@ -234,7 +234,7 @@ class EpochCore {
       count(r, r->bytes, uint64_t{0} - bag->bytes);
       // The bag is free before its blocks are: a release that retires finds one, however short memory is.
       const uint32_t n = bag->count;
-      typename Bag::Block blocks[Bag::kCapacity];
+      typename Bag::Block blocks[Bag::kCapacity] = {};
       for (uint32_t i = 0; i < n; ++i) blocks[i] = bag->blocks[i];
       if (r->spare == nullptr)
         r->spare = bag;

@@ -150,19 +150,6 @@ struct Platform : EpochAtomics {
   static size_t thread_number() noexcept { return ashlar_epoch_self->number; }
 };
 
-/// Calls f, and drops what it throws.
-template <class F>
-void without_exceptions(F&& f) {
-#if defined(__cpp_exceptions)
-  try {
-    f();
-  } catch (...) {
-  }
-#else
-  f();
-#endif
-}
-
 template <class P, unsigned kSlots, unsigned kWords>
 struct alignas(64) Bucket {
   static_assert(kSlots <= kMaxSlots);

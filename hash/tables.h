@@ -24,6 +24,7 @@
 #include <new>
 
 #include "hash/counters.h"
+#include "hash/exceptions.h"
 #include "hash/migration.h"
 
 namespace ashlar::hash_core {

@@ -82,11 +82,9 @@ uint64_t own(uint64_t seed, uint64_t total, unsigned refuse, MakeKey&& key_of, M
             if (found.has_value() != (mine[k] != 0) || (found.has_value() && *found != value_of(mine[k]))) ++bad;
           }
         }
-        uint64_t there = 0;
         for (uint64_t k = 0; k < kKeys; ++k) {
           const auto found = map->find(key_of(k * kThreads + t));
           if (found.has_value() != (mine[k] != 0) || (found.has_value() && *found != value_of(mine[k]))) ++bad;
-          there += mine[k] != 0 ? 1 : 0;
         }
       });
     }
