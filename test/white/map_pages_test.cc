@@ -10,11 +10,8 @@
 #include "alloc/ashlar.h"
 #include "alloc/epoch_core.h"
 #include "alloc/os/os.h"
-#include "test/alloc/stress_util.h"
 
 namespace {
-// Before the heap is.
-const bool kForced = getenv("TEST_PAGES_OF_64K") != nullptr && (ashlar::os::force_page_bytes(size_t{64} << 10), true);
 
 uint64_t live_bytes() {
   static ashlar_memstats stats;
@@ -27,7 +24,7 @@ bool is_zero(const char* p, size_t n) {
   return true;
 }
 
-void zeroed_and_returned() {
+TEST(Pages, zeroed_and_returned) {
   ashlar_free(ashlar_malloc(1));
   const uint64_t before = live_bytes();
   const unsigned unaligned = ashlar::os::unaligned_calls();
@@ -61,17 +58,6 @@ void zeroed_and_returned() {
   }
   EXPECT_EQ(before, live_bytes());
   EXPECT_EQ(unaligned, ashlar::os::unaligned_calls());
-}
-
-TEST(Pages, zeroed_and_returned) {
-  zeroed_and_returned();
-}
-TEST(Pages, of_64_kib_zeroed_and_returned) {
-  if (kForced) return;
-  if (ashlar_test::is_emulated()) GTEST_SKIP() << "qemu-user cannot start itself anew";
-  setenv("TEST_PAGES_OF_64K", "1", 1);
-  EXPECT_EQ(0, system("exec /proc/$PPID/exe --gtest_filter=Pages.zeroed_and_returned"));
-  unsetenv("TEST_PAGES_OF_64K");
 }
 
 /// Memory is out when a release retires what is left.
