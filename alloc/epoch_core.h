@@ -234,8 +234,8 @@ class EpochCore {
       count(r, r->bytes, uint64_t{0} - bag->bytes);
       // The bag is free before its blocks are: a release that retires finds one, however short memory is.
       const uint32_t n = bag->count;
-      typename Bag::Block blocks[Bag::kCapacity] = {};
-      for (uint32_t i = 0; i < n; ++i) blocks[i] = bag->blocks[i];
+      typename Bag::Block blocks[Bag::kCapacity];  // NOLINT(cppcoreguidelines-pro-type-member-init): the first n are
+      __builtin_memcpy(blocks, bag->blocks, n * sizeof(blocks[0]));
       if (r->spare == nullptr)
         r->spare = bag;
       else
