@@ -96,8 +96,7 @@ static void invalid_free_static(void) {
 }
 
 /* Writes `bytes` bytes from `offset` on; the first one that is outside is the one to be named. */
-static void write_outside_once(size_t size, long offset, long bytes) {
-  volatile char* p = fresh(size);
+static void write_outside_of(volatile char* p, size_t size, long offset, long bytes) {
   announce(p + offset);
   if (offset < 0) {
     for (long i = -1; i >= offset; --i) p[i] = 65;
@@ -107,10 +106,14 @@ static void write_outside_once(size_t size, long offset, long bytes) {
   free(hidden(p));
   churn(size);
 }
-/* One byte is what it was with a probability of up to 1/128, where canaries are random: eight blocks then. */
+/* What is behind a block is filled with one byte, of 128 that are drawn by the block's address: where no more is written
+ * than that, one process of 128 would notice nothing. So eight blocks at addresses of their own. */
 static void write_outside(size_t size, long offset, long bytes) {
-  const int blocks = bytes == 1 ? 8 : 1;
-  for (int i = 0; i < blocks; ++i) write_outside_once(size, offset, bytes);
+  enum { kMost = 8 };
+  volatile char* blocks[kMost];
+  const int count = bytes <= 8 ? kMost : 1;
+  for (int i = 0; i < count; ++i) blocks[i] = fresh(size);
+  for (int i = 0; i < count; ++i) write_outside_of(blocks[i], size, offset, bytes);
 }
 static void overflow_1(void) {
   write_outside(kSize, kSize, 1);
