@@ -106,8 +106,8 @@ static void write_outside_of(volatile char* p, size_t size, long offset, long by
   free(hidden(p));
   churn(size);
 }
-/* What is behind a block is filled with one byte, of 128 that are drawn by the block's address: where no more is written
- * than that, one process of 128 would notice nothing. So eight blocks at addresses of their own. */
+/* What is behind a block is filled with one byte, of 128 that are drawn by the block's address: where no more is
+ * written than that, one process of 128 would notice nothing. So eight blocks at addresses of their own. */
 static void write_outside(size_t size, long offset, long bytes) {
   enum { kMost = 8 };
   volatile char* blocks[kMost];
