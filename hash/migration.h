@@ -55,13 +55,19 @@ struct TableOps : BucketOps<Policy> {
     return bucket_at(root, index_of(hash, log2_of(root)));
   }
 
+  /// The bytes of half a bucket's slots, n times.
+  [[gnu::always_inline]] static uint64_t times_slots(uint64_t n) {
+    // 48 n as 16 (3 n): the compiler would multiply by 96 what it has halved before.
+    if constexpr (kSlotBytes == 96) return hidden(n * 3) * 16;
+    return n * (kSlotBytes / 2);
+  }
   /// The same in fewer instructions: all three addresses from twice the index.
   [[gnu::always_inline]] static Bucket bucket_fast(Word root, uint64_t hash) {
     Table* t = table(root);
     const uint64_t twice = hidden(hash >> (root & kLogMask) & ~uint64_t{1});
     return {*reinterpret_cast<Pair*>(reinterpret_cast<char*>(t + 1) + twice * (sizeof(Pair) / 2)),
             *reinterpret_cast<Tags*>(reinterpret_cast<char*>(t->tags) + twice * (sizeof(Tags) / 2)),
-            reinterpret_cast<Atomic<Word>*>(reinterpret_cast<char*>(t->slots) + hidden(twice * 3) * (kSlotBytes / 6))};
+            reinterpret_cast<Atomic<Word>*>(reinterpret_cast<char*>(t->slots) + times_slots(twice))};
   }
 
   /// The table that a frozen bucket's table migrates to.

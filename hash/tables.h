@@ -258,6 +258,7 @@ class Tables : public TableOps<Policy> {
     t->cursor.store(0, std::memory_order_relaxed);
     t->first_open.store(0, std::memory_order_relaxed);
     t->grow_at.store(max_entries(log2), std::memory_order_relaxed);
+    for (auto& word : t->nothing) word.store(0, std::memory_order_relaxed);
     t->chunks = chunks;
     t->bytes = bytes;
     t->log2 = log2;
