@@ -148,6 +148,18 @@ ASHLAR_EPOCH_API_ void ashlar_epoch_unpin_slow(ashlar::EpochHead<ashlar::EpochAt
 
 namespace ashlar {
 
+/// Begins a pin for what neither pins, nor retires, nor throws, and ends with epoch_leave: so nothing has to be looked at
+/// at its end. Null, and no pin, where that is not so simple: use an EpochPin.
+[[gnu::always_inline]] inline EpochHead<EpochAtomics>* epoch_enter_briefly() noexcept {
+  EpochHead<EpochAtomics>* head = ashlar_epoch_self;
+  // Relaxed: our own.
+  if (head->pinned.load(std::memory_order_relaxed) != 0 || head->fenced) [[unlikely]]
+    return nullptr;
+  head->pinned.store(head->clock->now.load(std::memory_order_acquire), std::memory_order_release);  // see epoch_enter
+  EpochAtomics::light_barrier();
+  return head;
+}
+
 /// A pin for the length of a scope. Inline: 11 instructions, of which two store.
 class EpochPin {
  public:

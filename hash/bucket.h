@@ -25,6 +25,7 @@ struct View {
   Word head;
   Word over;
   int at;
+  uint8_t tag;         // of what was searched
   Word words[kWords];  // of what was found
 
   bool found() const { return at != kNone; }
@@ -56,19 +57,20 @@ struct BucketOps {
   using P = typename Policy::Platform;
   static constexpr unsigned kSlots = Policy::kSlots;
   static constexpr unsigned kWords = Policy::kWords;
-  using Buckets = Bucket<P, kSlots, kWords>;
+  using Bucket = BucketAt<P>;
   using Seen = View<kWords>;
 
   // ---- overflow blocks ------------------------------------------------------------------------------------------
 
-  static Word* over_block(Word over) { return reinterpret_cast<Word*>(over & kOverAddressMask); }
+  static Word* over_block(Word over) { return reinterpret_cast<Word*>(over >> kOverAddressShift << 4); }
+  static Word over_count_field(Word over) { return over >> kOverCountShift & 15; }
   static uint64_t over_count(Word over) {
-    const Word n = over & kOverCountMask;
+    const Word n = over_count_field(over);
     return n == kOverMany ? over_block(over)[0] : n;
   }
   /// Entry i of a block. A block is never written once it is in a bucket.
   static Word* over_entry(Word over, uint64_t i) {
-    return over_block(over) + ((over & kOverCountMask) == kOverMany ? 2 : 0) + i * kWords;
+    return over_block(over) + (over_count_field(over) == kOverMany ? 2 : 0) + i * kWords;
   }
   static size_t over_bytes(uint64_t n) { return (n * kWords + (n >= kOverMany ? 2 : 0)) * sizeof(Word); }
 
@@ -80,27 +82,28 @@ struct BucketOps {
     *ok = block != nullptr;
     if (block == nullptr) return 0;
     if (n >= kOverMany) block[0] = n;
-    return reinterpret_cast<Word>(block) | (n < kOverMany ? n : kOverMany);
+    return reinterpret_cast<Word>(block) >> 4 << kOverAddressShift | (n < kOverMany ? n : kOverMany) << kOverCountShift;
   }
   static void copy_entry(Word* to, const Word* from) {
     for (unsigned w = 0; w < kWords; ++w) to[w] = from[w];
   }
-  static void set_over_entry(Word& over, uint64_t i, const Word* from) {
+  static void set_over_entry(Word& over, uint64_t i, const Word* from, uint8_t tag) {
     copy_entry(over_entry(over, i), from);
-    over |= filter_bit(from[0]);
+    over |= filter_bit(tag);
   }
-  /// `over` without entry `skip` (kNoSkip: with all) and, where `add` is not null, with that one more.
+  /// `over` without entry `skip` (kNoSkip: with all) and, where `add` is not null, with that one more, of that tag. The
+  /// filter keeps the bits that it had.
   static constexpr uint64_t kNoSkip = ~uint64_t{0};
-  static Word changed_over(Word over, uint64_t skip, const Word* add, bool* ok) {
+  static Word changed_over(Word over, uint64_t skip, const Word* add, uint8_t tag, bool* ok) {
     const uint64_t n = over_count_or_0(over);
     Word result = new_over(n - (skip == kNoSkip ? 0 : 1) + (add == nullptr ? 0 : 1), ok);
     if (!*ok || result == 0) return result;
     uint64_t at = 0;
     for (uint64_t i = 0; i < n; ++i) {
-      if (i != skip) set_over_entry(result, at++, over_entry(over, i));
+      if (i != skip) copy_entry(over_entry(result, at++), over_entry(over, i));
     }
-    if (add != nullptr) set_over_entry(result, at, add);
-    return result;
+    if (add != nullptr) set_over_entry(result, at, add, tag);
+    return result | (over & kOverFilterMask);
   }
   static uint64_t over_count_or_0(Word over) { return over == 0 ? 0 : over_count(over); }
   static void discard_over(Word over) {
@@ -114,36 +117,32 @@ struct BucketOps {
 
   /// False: frozen (`seen.head` says so), or changed while we looked.
   template <class Match>
-  static bool search(const Buckets& b, const Match& match, Seen& seen, bool want_over) {
+  static bool search(Bucket b, uint64_t hash, const Match& match, Seen& seen, bool want_over) {
+    b.prefetch();
     // Acquire pairs with the release of the commit that made a slot USED: its words are there.
     seen.head = b.top.load_head(std::memory_order_acquire);
     if (is_frozen(seen.head)) [[unlikely]]
       return false;
-    look(b, match, seen, want_over);
-    // Relaxed: it is behind our loads of the slots, which acquire. Who overwrites a slot has seen it freed, by a commit
-    // that counted the version up; whoever reads what he stored therefore finds another version here.
+    look(b, hash, match, seen, want_over);
+    // Relaxed: it is behind our loads of the tags and slots, which acquire. Who overwrites a slot has seen it freed, by
+    // a commit that counted the version up; whoever reads what he stored therefore finds another version here.
     return same_version(seen.head, b.top.load_head(std::memory_order_relaxed));
   }
 
-  /// The USED slots whose first word is `first`.
-  [[gnu::always_inline]] static Word hits(const Buckets& b, Word head, Word first) {
-    Word equal = 0;
-    // All of them, without a branch: cheaper than a loop whose end cannot be predicted.
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < kSlots; ++i)
-      equal |= static_cast<Word>(b.word[i * kWords + 0].load(std::memory_order_acquire) == first) << (2 * i);
-    return equal & used_bits(head);
+  /// The USED slots with the tag of `hash`: all where its entry can be.
+  [[gnu::always_inline]] static Word hits(Bucket b, Word head, uint64_t hash) {
+    return b.tags.equal(hash) & used_bits(head);
   }
 
   /// Fills `seen.at` and the words, from a bucket that stands still, or whose version the caller checks afterwards.
   template <class Match>
-  static void look(const Buckets& b, const Match& match, Seen& seen, bool want_over) {
+  static void look(Bucket b, uint64_t hash, const Match& match, Seen& seen, bool want_over) {
     seen.at = Seen::kNone;
-    Word hits = used_bits(seen.head);
-    if constexpr (Match::kFirstFilters) hits = BucketOps::hits(b, seen.head, match.first());
-    for (; hits != 0; hits &= hits - 1) {
-      const auto i = static_cast<unsigned>(__builtin_ctzll(hits)) / 2;
+    seen.tag = tag_of(hash);
+    for (Word hits = BucketOps::hits(b, seen.head, hash); hits != 0; hits &= hits - 1) {
+      const auto i = static_cast<unsigned>(__builtin_ctzll(hits));
       for (unsigned w = 0; w < kWords; ++w) seen.words[w] = b.word[i * kWords + w].load(std::memory_order_acquire);
+      if (Match::kFirstFilters && seen.words[0] != match.first()) continue;
       // A match may follow a pointer of these words. It was in a USED slot since we are pinned, so what it points to is
       // there.
       if constexpr (!Match::kFirstDecides) {
@@ -159,7 +158,7 @@ struct BucketOps {
     seen.over = b.top.load_over(std::memory_order_acquire);
     if (seen.at != Seen::kNone || seen.over == 0) [[likely]]
       return;
-    if (Match::kFirstFilters && (seen.over & filter_bit(match.first())) == 0) return;
+    if (may_be_in(seen.over, hash) == 0) return;
     // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the
     // block is that version's, and filled.
     if (same_version(seen.head, b.top.load_head(std::memory_order_acquire))) look_over(match, seen);
@@ -181,10 +180,10 @@ struct BucketOps {
   /// Calls f(words) for each entry of a bucket that stands still; or whose version the caller checks afterwards, and
   /// then f may only copy.
   template <class F>
-  static void each(const Buckets& b, Word head, Word over, F&& f) {
+  static void each(Bucket b, Word head, Word over, F&& f) {
     Word words[kWords];
     for (Word used = used_bits(head); used != 0; used &= used - 1) {
-      const auto i = static_cast<unsigned>(__builtin_ctzll(used)) / 2;
+      const auto i = static_cast<unsigned>(__builtin_ctzll(used));
       for (unsigned w = 0; w < kWords; ++w) words[w] = b.word[i * kWords + w].load(std::memory_order_acquire);
       f(const_cast<const Word*>(words));
     }
@@ -194,52 +193,69 @@ struct BucketOps {
 
   // ---- changes --------------------------------------------------------------------------------------------------
 
-  static Outcome put(Buckets& b, const Seen& seen, const Word* fresh) {
+  static Outcome put(Bucket b, const Seen& seen, const Word* fresh) {
     Word head = seen.head;
     for (;;) {
       const Word free = free_bits(head, kSlots);
       if (free == 0) [[unlikely]]
         return put_over(b, seen, head, fresh);
-      const auto slot = static_cast<unsigned>(__builtin_ctzll(free)) / 2;
+      const unsigned slot = b.first_of(free);
       P::step();
-      if (b.top.cas_head(head, with_slot(head, slot, kBusy))) {
-        head = with_slot(head, slot, kBusy);
-        return fill(b, seen, head, slot, fresh);
-      }
+      if (b.top.cas_head(head, claimed(head, slot))) return fill(b, seen, claimed(head, slot), slot, fresh);
       if (is_frozen(head) || !same_version(head, seen.head)) return Outcome::kKept;
     }
   }
 
-  static Outcome erase(Buckets& b, const Seen& seen) {
+  /// `after`: the head that it left, where a slot has become free.
+  static Outcome erase(Bucket b, const Seen& seen, Word& after) {
     if (seen.at >= Seen::kOver)
       return change_over(b, seen, seen.head, static_cast<uint64_t>(seen.at - Seen::kOver), nullptr, -1);
     Word head = seen.head;
     for (;;) {
       P::step();
-      const Word desired = with_slot(head, static_cast<unsigned>(seen.at), kDeleted) + kOneVersion;
-      if (b.top.cas_head(head, desired)) {
-        if (seen.over != 0) [[unlikely]]
-          pull_in(b, desired, seen.over);
-        return Outcome::kDone;
-      }
+      after = erased(head, static_cast<unsigned>(seen.at)) + kOneVersion;
+      if (b.top.cas_head(head, after)) return Outcome::kDone;
       if (is_frozen(head) || !same_version(head, seen.head)) return Outcome::kKept;
     }
   }
 
+  /// A slot has become free, and there is an overflow block: its last entry moves in, which has this tag. As good as may
+  /// be; where others are busy here, it stays.
+  static void pull_in(Bucket b, Word head, Word over, uint8_t tag) {
+    const Word free = free_bits(head, kSlots);
+    if (free == 0) return;
+    const unsigned slot = b.first_of(free);
+    P::step();
+    Word expected = head;
+    if (!b.top.cas_head(expected, claimed(head, slot))) return;
+    Seen seen;
+    seen.head = head;
+    seen.over = over;
+    seen.at = Seen::kOver + static_cast<int>(over_count(over) - 1);
+    seen.tag = tag;
+    fill(b, seen, claimed(head, slot), slot, over_entry(over, over_count(over) - 1));
+  }
+
   /// Gives a BUSY slot back.
-  static void give_back(Buckets& b, unsigned slot) {
+  static void give_back(Bucket b, unsigned slot) {
     Word head = b.top.load_head(std::memory_order_relaxed);
     while (!is_frozen(head)) {
       P::step();
-      if (b.top.cas_head(head, with_slot(head, slot, kDeleted))) return;
+      if (b.top.cas_head(head, given_back(head, slot))) return;
     }
+  }
+
+  /// Fills a slot that is ours.
+  static void write_slot(Bucket b, unsigned slot, uint8_t tag, const Word* words) {
+    b.tags.set(slot, tag);
+    // Release: see the last load in `search`.
+    for (unsigned w = 0; w < kWords; ++w) b.word[slot * kWords + w].store(words[w], std::memory_order_release);
   }
 
  private:
   /// The second half of a put: `slot` is ours.
-  static Outcome fill(Buckets& b, const Seen& seen, Word head, unsigned slot, const Word* fresh) {
-    // Release: see the last load in `search`.
-    for (unsigned w = 0; w < kWords; ++w) b.word[slot * kWords + w].store(fresh[w], std::memory_order_release);
+  static Outcome fill(Bucket b, const Seen& seen, Word head, unsigned slot, const Word* fresh) {
+    write_slot(b, slot, seen.tag, fresh);
     if (seen.at >= Seen::kOver) [[unlikely]] {
       const Outcome o =
           change_over(b, seen, head, static_cast<uint64_t>(seen.at - Seen::kOver), nullptr, static_cast<int>(slot));
@@ -247,8 +263,8 @@ struct BucketOps {
       return o;
     }
     for (;;) {
-      Word desired = with_slot(head, slot, kUsed) + kOneVersion;
-      if (seen.at != Seen::kNone) desired = with_slot(desired, static_cast<unsigned>(seen.at), kDeleted);
+      Word desired = filled(head, slot) + kOneVersion;
+      if (seen.at != Seen::kNone) desired = erased(desired, static_cast<unsigned>(seen.at));
       P::step();
       if (b.top.cas_head(head, desired)) return Outcome::kDone;
       if (is_frozen(head)) return Outcome::kKept;
@@ -260,23 +276,23 @@ struct BucketOps {
   }
 
   /// No slot is free: the new entry goes to the overflow block.
-  [[gnu::noinline]] static Outcome put_over(Buckets& b, const Seen& seen, Word head, const Word* fresh) {
+  [[gnu::noinline]] static Outcome put_over(Bucket b, const Seen& seen, Word head, const Word* fresh) {
     const uint64_t skip = seen.at >= Seen::kOver ? static_cast<uint64_t>(seen.at - Seen::kOver) : kNoSkip;
     return change_over(b, seen, head, skip, fresh, -1);
   }
 
   /// Commits another overflow block: without entry `skip`, with `add`. `slot` >= 0 becomes USED; a slot that was found
   /// and is replaced by `add` DELETED.
-  [[gnu::noinline]] static Outcome change_over(Buckets& b, const Seen& seen, Word head, uint64_t skip, const Word* add,
+  [[gnu::noinline]] static Outcome change_over(Bucket b, const Seen& seen, Word head, uint64_t skip, const Word* add,
                                                int slot) {
     bool ok = false;
-    const Word over = changed_over(seen.over, skip, add, &ok);
+    const Word over = changed_over(seen.over, skip, add, seen.tag, &ok);
     if (!ok) return Outcome::kNoMemory;
     for (;;) {
       Word desired = head + kOneVersion;
-      if (slot >= 0) desired = with_slot(desired, static_cast<unsigned>(slot), kUsed);
+      if (slot >= 0) desired = filled(desired, static_cast<unsigned>(slot));
       if (add != nullptr && seen.at >= 0 && seen.at < Seen::kOver)
-        desired = with_slot(desired, static_cast<unsigned>(seen.at), kDeleted);
+        desired = erased(desired, static_cast<unsigned>(seen.at));
       P::step();
       if (b.top.cas_both(head, seen.over, desired, over)) {
         retire_over(seen.over);
@@ -288,23 +304,6 @@ struct BucketOps {
         return Outcome::kKept;
       }
     }
-  }
-
-  /// A slot has become free, and there is an overflow block: its last entry moves in. As good as may be; where others
-  /// are busy here, it stays.
-  [[gnu::noinline]] static void pull_in(Buckets& b, Word head, Word over) {
-    const Word free = free_bits(head, kSlots);
-    if (free == 0) return;
-    const auto slot = static_cast<unsigned>(__builtin_ctzll(free)) / 2;
-    P::step();
-    Word expected = head;
-    if (!b.top.cas_head(expected, with_slot(head, slot, kBusy))) return;
-    Seen seen;
-    seen.head = head;
-    seen.over = over;
-    seen.at = Seen::kOver + static_cast<int>(over_count(over) - 1);
-    if (fill(b, seen, with_slot(head, slot, kBusy), slot, over_entry(over, over_count(over) - 1)) != Outcome::kDone)
-      return;
   }
 };
 

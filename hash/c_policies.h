@@ -30,7 +30,7 @@ struct RuntimeType {
 struct PlainPolicy : RuntimeType {
   using Platform = hash_core::Platform;
   static constexpr unsigned kWords = 2;
-  static constexpr unsigned kSlots = 3;
+  static constexpr unsigned kSlots = 6;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
@@ -56,7 +56,7 @@ struct PlainPolicy : RuntimeType {
 struct BlockPolicy : RuntimeType {
   using Platform = hash_core::Platform;
   static constexpr unsigned kWords = 2;
-  static constexpr unsigned kSlots = 3;
+  static constexpr unsigned kSlots = 6;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 

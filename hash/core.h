@@ -32,7 +32,7 @@ class Core : public Tables<Policy> {
   using Base::Base;
   using Base::kSlots;
   using Base::kWords;
-  using typename Base::Buckets;
+  using typename Base::Bucket;
   using typename Base::P;
   using typename Base::Seen;
   /// Keys of one word, equal only to the same word, with a value of one word.
@@ -44,10 +44,12 @@ class Core : public Tables<Policy> {
   template <class Match, class F>
   [[gnu::always_inline]] bool find(uint64_t hash, const Match& match, F&& found) const {
     if constexpr (kPlain<Match>) {
-      const Hit hit = find_word(hash, match.first());
+      Hit hit;
+      if (!find_word(hash, match.first(), hit)) [[unlikely]]
+        hit = find_word_slow(hash, match.first());
       const Word words[2] = {match.first(), hit.value};
-      if (hit.found) found(static_cast<const Word*>(words));
-      return hit.found;
+      if (hit.found != 0) found(static_cast<const Word*>(words));
+      return hit.found != 0;
     } else {
       const Word root = this->root();
       if (root == 0) [[unlikely]]
@@ -60,64 +62,71 @@ class Core : public Tables<Policy> {
     }
   }
 
-  /// The same for keys of one word, without a branch that depends on whether the key is there: nobody could predict it.
   struct Hit {
     Word value;  // something, where it was not found
-    bool found;
+    Word found;  // not 0: it was
   };
-  [[gnu::always_inline]] Hit find_word(uint64_t hash, Word key) const {
+  /// The same for keys of one word, without a branch that depends on whether the key is there: nobody could predict it.
+  /// False: it could not be said so simply, use find_word_slow.
+  [[gnu::always_inline]] bool find_word(uint64_t hash, Word key, Hit& hit) const {
     const Word root = this->root();
     if (root == 0) [[unlikely]]
-      return {0, false};
-    const Buckets& b = Base::bucket(root, hash);
+      return false;
+    const Bucket b = Base::bucket_fast(root, hash);
+    b.prefetch();
     // The orders are those of Ops::search and Ops::look.
     const Word head = b.top.load_head(std::memory_order_acquire);
     const Word over = b.top.load_over(std::memory_order_acquire);
-    // All values are asked for with their keys: while the line is on its way, what waits for it fills the processor's
-    // queues, and the fewer instructions those are, the more finds overlap.
-    const Word used = head >> 1 & head;
-    Word hits = 0, value = 0;
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < kSlots; ++i) {
-      const Word at = b.word[i * kWords].load(std::memory_order_acquire);
-      const Word other = opaque(b.word[i * kWords + 1].load(std::memory_order_acquire));
-      const Word hit = opaque(at == key ? used : 0) & Word{1} << (2 * i);
-      value = opaque(hit != 0 ? other : value);
-      hits |= hit;
-    }
-    hits = opaque(hits);
-    const Word in_over = opaque(over & filter_bit(key));
-    const Word changed = (head ^ b.top.load_head(std::memory_order_relaxed)) >> kVersionShift;
-    // In a root's table a bucket is never seen filling, so of the state frozen has this bit alone.
-    if ((changed | (head & kFilling) | opaque(hits != 0 ? 0 : in_over)) == 0) [[likely]]
-      return {value, hits != 0};
-    return find_word_slow(root, hash, key);
+    const Word hits = Ops::hits(b, head, hash);
+    // Where no tag fits, something else is looked at that is in the cache. What is read from memory decides no jump but
+    // one that is hardly ever taken: so what waits for memory holds nothing up, and many finds overlap. How many, that
+    // the processor's queues say, so each instruction counts.
+    using At = const typename Base::template Atomic<Word>*;
+    const At slot = b.word + lowest_bit(hits) * kWords;
+    const At at = reinterpret_cast<At>(
+        select(hits, reinterpret_cast<Word>(slot), reinterpret_cast<Word>(Base::table(root)->nothing)));
+    const Word other = at[0].load(std::memory_order_acquire) ^ key;
+    hit.value = at[1].load(std::memory_order_acquire);
+    hit.found = hits;
+    const Word wrong = select(hits, other, may_be_in(over, hash));
+    // In a root's table a bucket is never seen filling, so of the state frozen has this bit alone. A slot that has become
+    // BUSY would do no harm, but is rare enough to be looked at again.
+    return head == b.top.load_head(std::memory_order_relaxed) && (head & kFilling) == 0 && wrong == 0;
+  }
+  [[gnu::noinline]] Hit find_word_slow(uint64_t hash, Word key) const {
+    const Word root = this->root();
+    if (root == 0) return {0, 0};
+    Seen seen;
+    search_from(root, hash, WordMatch{key}, seen);
+    return {seen.found() ? seen.words[1] : 0, seen.found() ? Word{1} : 0};
   }
 
   /// Adds an entry of two words, if its key is not there. False: it was.
   [[gnu::always_inline]] Outcome insert_word(uint64_t hash, Word key, Word value) {
     const Word root = this->root();
     if (root != 0 && (root & kMigrating) == 0) [[likely]] {
-      Buckets& b = Base::bucket(root, hash);
+      const Bucket b = Base::bucket_fast(root, hash);
+      b.prefetch();
       const Word head = b.top.load_head(std::memory_order_acquire);
-      const Word free = free_bits(head, kSlots);
-      if (Ops::hits(b, head, key) != 0) {
-        if (is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
+      if (const Word hits = Ops::hits(b, head, hash); hits != 0) {
+        const auto slot = static_cast<unsigned>(__builtin_ctzll(hits));
+        if (b.word[slot * kWords].load(std::memory_order_acquire) == key &&
+            is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
           return Outcome::kKept;
       } else if (const Word over = b.top.load_over(std::memory_order_acquire);
-                 !is_frozen(head) && (over & filter_bit(key)) == 0) [[likely]] {
-        if (free == 0) return insert_word_full(root, hash, b, head, over, key, value);
+                 !is_frozen(head) && may_be_in(over, hash) == 0) [[likely]] {
+        const Word free = free_bits(head, kSlots);
+        if (free == 0) return insert_word_full(root, hash, head, over, key, value);
         // As Ops::put does it, as long as nobody interferes. (The claim succeeds only if all that we saw was of one
         // version.)
-        const auto slot = static_cast<unsigned>(__builtin_ctzll(free)) / 2;
-        Word claimed = with_slot(head, slot, kBusy);
-        Word expected = head;
+        const unsigned slot = b.first_of(free);
+        Word mine = claimed(head, slot), expected = head;
         P::step();
-        if (b.top.cas_head(expected, claimed)) [[likely]] {
-          b.word[slot * kWords + 0].store(key, std::memory_order_release);
-          b.word[slot * kWords + 1].store(value, std::memory_order_release);
+        if (b.top.cas_head(expected, mine)) [[likely]] {
+          const Word words[2] = {key, value};
+          Ops::write_slot(b, slot, tag_of(hash), words);
           P::step();
-          if (b.top.cas_head(claimed, with_slot(claimed, slot, kUsed) + kOneVersion)) [[likely]] {
+          if (b.top.cas_head(mine, filled(mine, slot) + kOneVersion)) [[likely]] {
             this->count(1);
             return Outcome::kDone;
           }
@@ -132,21 +141,20 @@ class Core : public Tables<Policy> {
   [[gnu::always_inline]] Outcome erase_word(uint64_t hash, Word key, Word& value) {
     const Word root = this->root();
     if (root != 0 && (root & kMigrating) == 0) [[likely]] {
-      Buckets& b = Base::bucket(root, hash);
+      const Bucket b = Base::bucket_fast(root, hash);
+      b.prefetch();
       const Word head = b.top.load_head(std::memory_order_acquire);
-      const Word hits = Ops::hits(b, head, key);
       const Word over = b.top.load_over(std::memory_order_acquire);
-      if (!is_frozen(head)) [[likely]] {
-        if (hits == 0) {
-          if ((over & filter_bit(key)) == 0 && is_same_ready(head, b.top.load_head(std::memory_order_relaxed)))
-              [[likely]]
-            return Outcome::kKept;
-        } else if (over == 0) [[likely]] {
-          const auto slot = static_cast<unsigned>(__builtin_ctzll(hits)) / 2;
+      if (const Word hits = Ops::hits(b, head, hash); hits == 0) {
+        if (may_be_in(over, hash) == 0 && is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
+          return Outcome::kKept;
+      } else if (over == 0 && !is_frozen(head)) [[likely]] {
+        const auto slot = static_cast<unsigned>(__builtin_ctzll(hits));
+        if (b.word[slot * kWords].load(std::memory_order_acquire) == key) [[likely]] {
           value = b.word[slot * kWords + 1].load(std::memory_order_acquire);
           Word expected = head;
           P::step();
-          if (b.top.cas_head(expected, with_slot(head, slot, kDeleted) + kOneVersion)) [[likely]] {
+          if (b.top.cas_head(expected, erased(head, slot) + kOneVersion)) [[likely]] {
             this->after_erase(root, hash);
             return Outcome::kDone;
           }
@@ -156,12 +164,21 @@ class Core : public Tables<Policy> {
     return erase_word_slow(hash, key, value);
   }
 
+  /// Asks for the memory that a find of this hash will need first.
   void prefetch(uint64_t hash) const {
     const Word root = this->root();
     if (root == 0) return;
-    const char* b = reinterpret_cast<const char*>(&Base::bucket(root, hash));
-    __builtin_prefetch(b);
-    if constexpr (sizeof(Buckets) > 64) __builtin_prefetch(b + 64);
+    const Bucket b = Base::bucket(root, hash);
+    __builtin_prefetch(&b.tags);
+    __builtin_prefetch(&b.top);
+  }
+  /// And then, once that has come, for the entry.
+  void prefetch_entry(uint64_t hash) const {
+    const Word root = this->root();
+    if (root == 0) return;
+    const Bucket b = Base::bucket(root, hash);
+    const Word hits = Ops::hits(b, b.top.load_head(std::memory_order_relaxed), hash);
+    if (hits != 0) __builtin_prefetch(b.word + static_cast<unsigned>(__builtin_ctzll(hits)) * kWords);
   }
 
   /// Searches, asks `decide(seen, fresh)` what to do, and does it as one change; asks again where the bucket has
@@ -171,20 +188,20 @@ class Core : public Tables<Policy> {
   Outcome modify(uint64_t hash, const Match& match, Decide&& decide, Seen* seen) {
     Word fresh[kWords] = {};
     for (;;) {
-      Word root = 0;
-      Buckets* b = this->settle(hash, root);
-      if (b == nullptr) return Outcome::kNoMemory;
-      if (!Ops::search(*b, match, *seen, true)) continue;
+      const Word root = this->settle(hash);
+      if (root == 0) return Outcome::kNoMemory;
+      const Bucket b = Base::bucket(root, hash);
+      if (!Ops::search(b, hash, match, *seen, true)) continue;
       Outcome outcome = Outcome::kKept;
       switch (decide(const_cast<const Seen&>(*seen), fresh)) {
         case Action::kKeep:
           return Outcome::kKept;
         case Action::kErase:
-          outcome = Ops::erase(*b, *seen);
+          outcome = erase(b, *seen);
           if (outcome == Outcome::kDone) this->after_erase(root, hash);
           break;
         case Action::kPut:
-          outcome = Ops::put(*b, *seen, fresh);
+          outcome = Ops::put(b, *seen, fresh);
           if (outcome == Outcome::kDone && !seen->found()) {
             this->count(1);
             if (free_bits(seen->head, kSlots) == 0) [[unlikely]]
@@ -201,8 +218,7 @@ class Core : public Tables<Policy> {
     unsigned count;
     Word over;
     uint64_t first, last;
-    const Buckets* bucket;
-    Word head;
+    Word root, head;
   };
 
   /// A walk goes through the hashes from 0 up: all tables have their order, so that no growing or shrinking on the way
@@ -212,8 +228,8 @@ class Core : public Tables<Policy> {
     if (root == 0) return false;
     s.first = first;
     for (;;) {
-      const Buckets& b = Base::bucket(root, first);
-      s.bucket = &b;
+      const Bucket b = Base::bucket(root, first);
+      s.root = root;
       s.head = b.top.load_head(std::memory_order_acquire);
       s.last = last_hash(root, first);
       if (is_frozen(s.head)) {
@@ -251,13 +267,10 @@ class Core : public Tables<Policy> {
     if (root == 0) return shape;
     shape.buckets = uint64_t{1} << log2_of(root);
     for (uint64_t i = 0; i < shape.buckets; ++i) {
-      const Buckets& b = Base::bucket_at(root, i);
+      const Bucket b = Base::bucket_at(root, i);
       const Word head = b.top.load_head(std::memory_order_acquire);
-      for (unsigned s = 0; s < kSlots; ++s) {
-        const Word state = head >> (2 * s) & 3;
-        shape.busy += state == kBusy ? 1 : 0;
-        shape.deleted += state == kDeleted ? 1 : 0;
-      }
+      shape.busy += static_cast<unsigned>(__builtin_popcountll(busy_bits(head)));
+      shape.deleted += static_cast<unsigned>(__builtin_popcountll(deleted_bits(head)));
       const uint64_t over = is_frozen(head) ? 0 : Ops::over_count_or_0(b.top.load_over(std::memory_order_acquire));
       shape.over_entries += over;
       shape.over_blocks += over != 0 ? 1 : 0;
@@ -268,12 +281,6 @@ class Core : public Tables<Policy> {
   }
 
  private:
-  /// The word, as something that the compiler knows nothing about: so it selects, where it would jump otherwise.
-  [[gnu::always_inline]] static Word opaque(Word word) {
-    asm("" : "+r"(word));
-    return word;
-  }
-
   /// The highest hash that is in the same bucket of a table.
   static uint64_t last_hash(Word root, uint64_t hash) {
     const unsigned log2 = log2_of(root);
@@ -287,22 +294,17 @@ class Core : public Tables<Policy> {
 
   template <class Match>
   static void search_from(Word root, uint64_t hash, const Match& match, Seen& seen) {
-    while (!Ops::search(Base::bucket(root, hash), match, seen, false)) {
+    while (!Ops::search(Base::bucket(root, hash), hash, match, seen, false)) {
       if (!is_frozen(seen.head)) continue;
       const Word next = Base::next_of(root);
       if (!is_filled(Base::bucket(next, hash).top.load_head(std::memory_order_acquire))) {
-        Ops::look(Base::bucket(root, hash), match, seen, false);
+        Ops::look(Base::bucket(root, hash), hash, match, seen, false);
         return;
       }
       root = next;
     }
   }
 
-  [[gnu::noinline]] static Hit find_word_slow(Word root, uint64_t hash, Word key) {
-    Seen seen;
-    search_from(root, hash, WordMatch{key}, seen);
-    return {seen.found() ? seen.words[1] : 0, seen.found()};
-  }
   [[gnu::noinline]] Outcome insert_word_slow(uint64_t hash, Word key, Word value) {
     Seen seen;
     const auto decide = [&](const Seen& s, Word* fresh) {
@@ -313,13 +315,15 @@ class Core : public Tables<Policy> {
     return modify(hash, WordMatch{key}, decide, &seen);
   }
   /// Where the bucket had no free slot, and the key was not there.
-  [[gnu::noinline]] Outcome insert_word_full(Word root, uint64_t hash, Buckets& b, Word head, Word over, Word key,
+  [[gnu::noinline]] Outcome insert_word_full(Word root, uint64_t hash, Word head, Word over, Word key,
                                              Word value) {
+    const Bucket b = Base::bucket(root, hash);
     const Word fresh[2] = {key, value};
     Seen seen;
     seen.head = head;
     seen.over = over;
     seen.at = Seen::kNone;
+    seen.tag = tag_of(hash);
     // Acquire: as in Ops::look, before the block is copied. It succeeds only on the version of `head`, with this block.
     if (!same_version(head, b.top.load_head(std::memory_order_acquire))) return insert_word_slow(hash, key, value);
     const Outcome outcome = Ops::put(b, seen, fresh);
@@ -338,11 +342,26 @@ class Core : public Tables<Policy> {
     return outcome;
   }
 
+  Outcome erase(Bucket b, const Seen& seen) {
+    Word after = 0;
+    const Outcome outcome = Ops::erase(b, seen, after);
+    if (outcome == Outcome::kDone && seen.over != 0 && seen.at < Seen::kOver) [[unlikely]]
+      pull_in(b, after, seen.over);
+    return outcome;
+  }
+  [[gnu::noinline]] void pull_in(Bucket b, Word head, Word over) {
+    // The erase has happened: a hash function that throws changes nothing about it.
+    without_exceptions([&] {
+      const Word* last = Ops::over_entry(over, Ops::over_count(over) - 1);
+      Ops::pull_in(b, head, over, tag_of(this->policy_.hash_of(last, this->seed_)));
+    });
+  }
+
   template <class F>
   void visit(const Snapshot& s, const Word* words, F& f) const {
     const uint64_t hash = this->policy_.hash_of(words, this->seed_);
     if (hash < s.first || hash > s.last) return;
-    const Word head = s.bucket->top.load_head(std::memory_order_acquire);
+    const Word head = Base::bucket(s.root, hash).top.load_head(std::memory_order_acquire);
     // Frozen, and be it since before: by now its heir may be filled, and changed.
     if ((same_version(head, s.head) && !is_frozen(head)) || !this->policy_.is_findable(words)) {
       f(words);

@@ -77,9 +77,9 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   [[gnu::always_inline]] std::optional<V> find(const Q& key) const {
     if constexpr (kPlainKey<Q> && kMode == hash_core::Mode::kInline) {
       const auto hit = find_plain(key);
-      // Not a branch: it moves the flag.
-      std::optional<V> result(hash_core::FromWords<V>(&hit.value).get());
-      if (!hit.found) result.reset();
+      // Hidden, so that it is no branch: it moves the flag.
+      std::optional<V> result(hash_core::from_word<V>(hash_core::hidden(hit.value)));
+      if (hash_core::hidden(hit.found) == 0) result.reset();
       return result;
     } else {
       std::optional<V> result;
@@ -112,6 +112,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     const Pin pin;
     uint64_t hashes[kAhead];
     for (size_t i = 0; i < n + kAhead; ++i) {
+      if (i >= kAhead / 2 && i - kAhead / 2 < n) core_.prefetch_entry(hashes[(i - kAhead / 2) % kAhead]);
       if (i >= kAhead) {
         const size_t at = i - kAhead;
         const uint64_t hash = hashes[at % kAhead];
@@ -416,9 +417,23 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   static constexpr bool kPlainKey =
       std::is_same_v<decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
   [[gnu::always_inline]] typename Core::Hit find_plain(const K& key) const {
+    typename Core::Hit hit;
+    if constexpr (std::is_same_v<Pin, EpochPin>) {
+      const uint64_t hash = hash_of(key);
+      const Word word = match(key, hash).first();
+      if (auto* head = epoch_enter_briefly(); head != nullptr) [[likely]] {
+        const bool sure = core_.find_word(hash, word, hit);
+        epoch_leave(*head);
+        if (sure) [[likely]]
+          return hit;
+      }
+    }
+    return find_plain_slow(key);
+  }
+  [[gnu::noinline]] typename Core::Hit find_plain_slow(const K key) const {
     const Pin pin;
     const uint64_t hash = hash_of(key);
-    return core_.find_word(hash, match(key, hash).first());
+    return core_.find_word_slow(hash, match(key, hash).first());
   }
   bool erase_plain(const K& key, Word& value) {
     const Pin pin;

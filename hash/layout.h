@@ -2,27 +2,31 @@
 //
 // layout.h - the words of a bucket, and the atomics that ship.
 //
-// Owns: the encoding of a bucket's head word, of its overflow word and of a table's root word; struct Bucket. No
-// algorithm (core.h, migrate.h).
+// Owns: the encoding of a bucket's head word, of its overflow word and of a table's root word; struct BucketAt. No
+// algorithm (core.h, migration.h).
 //
-//   Bucket, 128 bytes (two cache lines that the prefetcher pairs), here with 7 slots of 2 words:
-//     | head 8 | over 8 | slot 0: 16 | slot 1 | slot 2 || slot 3 | slot 4 | slot 5 | slot 6 |
+//   A bucket lies in three arrays: what decides where to look is packed with that of other buckets, so that it stays in
+//   a cache; entries are where nothing else is.
+//     pairs: | head 8 | over 8 |
+//     tags:  | a byte for each slot |
+//     slots: | slot 0: 16 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 |      (or 4 slots of 24)
 //
-//   head:  | version 48 | state 2 | slot 6: 2 | ... | slot 0: 2 |
-//     slot:   00 EMPTY (never used)  01 BUSY (a writer fills it)  11 USED  10 DELETED (free again)
+//   tags:  of the hashes of the entries. A tag belongs to its slot: it is written with it.
+//   head:  | version 44 | state 2 | 6 bits: the slot was used before | 6: BUSY | 6: USED |
+//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again)
 //     state:  0 fresh: ready in a first table, still to be filled in a table that another one migrates to
 //             1 filling: one thread fills it; others may do it in another way
 //             2 ready    3 frozen: nothing changes any more; what it holds is, or will be, in the next table
 //
-//   over:  | filter 16 | address of a block, 16-byte aligned: 44 | entries in it, 15: its first word says how many: 4 |
-//     The entries that found no slot, as an immutable array. 0: none. In the filter the bit of each entry's first word
-//     is set: where a word is tested for equality and its bit is 0, the block needs no look.
+//   over:  | address of a block, 16-byte aligned: 44 | entries in it, 15: its first word says how many: 4 | filter 16 |
+//     The entries that found no slot, as an immutable array. 0: none. In the filter the bit of each entry's tag is set:
+//     a search for another one needs no look at the block.
 //
-//   root:  | address of the table, 128-byte aligned | 1: it migrates | log2 of its buckets: 6 |
+//   root:  | address of the table, 128-byte aligned | 1: it migrates | 63 - log2 of its buckets: 6 |
 //
-// Invariants: a USED slot is never written. All that a bucket holds changes by one compare-and-exchange of `head`, or
-// of `head` and `over` together, which counts the version up. A BUSY slot belongs to the thread that made it so; making
-// a slot BUSY, or free again without use, leaves the version. So: same version, same contents.
+// Invariants: a USED slot is never written, nor is its tag. All that a bucket holds changes by one compare-and-exchange
+// of `head`, or of `head` and `over` together, which counts the version up. A BUSY slot belongs to the thread that made
+// it so; making a slot BUSY, or free again without use, leaves the version. So: same version, same contents.
 #pragma once
 
 #include <stddef.h>
@@ -32,6 +36,7 @@
 
 #include "alloc/ashlar.h"
 #include "alloc/epoch.h"
+#include "hash/tags.h"
 
 extern "C" {
 /* The library's part of maps that are instantiated in programs; not for use by programs themselves. */
@@ -51,17 +56,17 @@ namespace ashlar::hash_core {
 
 using Word = uint64_t;
 
-inline constexpr unsigned kMaxSlots = 7;
-inline constexpr Word kSlotBits = 0x1555;  // the low bit of each of 7 slots
-enum SlotState : Word { kEmpty = 0, kBusy = 1, kUsed = 3, kDeleted = 2 };
+inline constexpr unsigned kMaxSlots = 6;
+inline constexpr Word kSlotBits = (Word{1} << kMaxSlots) - 1;
+inline constexpr unsigned kBusyShift = kMaxSlots, kDeletedShift = 2 * kMaxSlots;
 
-inline constexpr unsigned kStateShift = 14;
+inline constexpr unsigned kStateShift = 3 * kMaxSlots;
 inline constexpr Word kStateMask = Word{3} << kStateShift;
 inline constexpr Word kFresh = 0;
 inline constexpr Word kFilling = Word{1} << kStateShift;
 inline constexpr Word kReady = Word{2} << kStateShift;
 inline constexpr Word kFrozen = Word{3} << kStateShift;
-inline constexpr unsigned kVersionShift = 16;
+inline constexpr unsigned kVersionShift = kStateShift + 2;
 inline constexpr Word kOneVersion = Word{1} << kVersionShift;
 
 constexpr bool is_frozen(Word head) {
@@ -74,24 +79,41 @@ constexpr bool is_filled(Word head) {
 constexpr bool same_version(Word a, Word b) {
   return ((a ^ b) >> kVersionShift) == 0;
 }
-/// Bit 2 i is set where slot i is USED.
+/// Bit i is set where slot i is USED; BUSY; EMPTY or DELETED, of the first `slots`; DELETED.
 constexpr Word used_bits(Word head) {
-  return (head >> 1) & head & kSlotBits;
+  return head & kSlotBits;
 }
-/// Bit 2 i is set where slot i (of `slots`) is EMPTY or DELETED.
+constexpr Word busy_bits(Word head) {
+  return head >> kBusyShift & kSlotBits;
+}
 constexpr Word free_bits(Word head, unsigned slots) {
-  return ~head & kSlotBits & ((Word{1} << (2 * slots)) - 1);
+  return ~(head | head >> kBusyShift) & ((Word{1} << slots) - 1);
 }
-constexpr Word with_slot(Word head, unsigned slot, SlotState state) {
-  return (head & ~(Word{3} << (2 * slot))) | (static_cast<Word>(state) << (2 * slot));
+constexpr Word deleted_bits(Word head) {
+  return head >> kDeletedShift & ~head & ~(head >> kBusyShift) & kSlotBits;
 }
-
-inline constexpr Word kOverCountMask = 15;
+/// A free slot becomes BUSY, a BUSY one USED, or free again, a USED one free again.
+constexpr Word claimed(Word head, unsigned slot) {
+  return head | Word{1} << (kBusyShift + slot);
+}
+constexpr Word filled(Word head, unsigned slot) {
+  return head ^ (Word{1} << slot | Word{1} << (kBusyShift + slot));
+}
+constexpr Word given_back(Word head, unsigned slot) {
+  return head ^ Word{1} << (kBusyShift + slot);
+}
+constexpr Word erased(Word head, unsigned slot) {
+  return (head ^ Word{1} << slot) | Word{1} << (kDeletedShift + slot);
+}
+inline constexpr unsigned kOverCountShift = 16, kOverAddressShift = 20;
 inline constexpr Word kOverMany = 15;
-inline constexpr unsigned kOverFilterShift = 48;
-inline constexpr Word kOverAddressMask = ((Word{1} << kOverFilterShift) - 1) & ~kOverCountMask;
-constexpr Word filter_bit(Word first) {
-  return Word{1} << (kOverFilterShift + ((first * 0x9e3779b97f4a7c15u) >> 60));
+inline constexpr Word kOverFilterMask = (Word{1} << kOverCountShift) - 1;
+constexpr Word filter_bit(uint8_t tag) {
+  return Word{1} << (tag & 15);
+}
+/// Whether an entry of that hash may be in the block: 1 or 0.
+constexpr Word may_be_in(Word over, uint64_t hash) {
+  return over >> (hash & 15) & 1;
 }
 
 inline constexpr Word kLogMask = 63;
@@ -99,7 +121,7 @@ inline constexpr Word kMigrating = 64;
 inline constexpr size_t kTableAlign = 128;
 
 constexpr unsigned log2_of(Word root) {
-  return static_cast<unsigned>(root & kLogMask);
+  return 63 - static_cast<unsigned>(root & kLogMask);
 }
 /// The bucket of a hash in a table of 2^log2 buckets: its highest bits, so that every table has the order of the
 /// hashes.
@@ -126,6 +148,7 @@ struct alignas(16) HeadPair {
 /// What ships. Tests have other ones, with the same names.
 struct Platform : EpochAtomics {
   using Pair = HeadPair;
+  using Tags = TagBytes;
   using Pin = EpochPin;
 
   static constexpr bool kConstructs = false;      // zeroed memory is as good as constructed atomics
@@ -150,13 +173,27 @@ struct Platform : EpochAtomics {
   static size_t thread_number() noexcept { return ashlar_epoch_self->number; }
 };
 
-template <class P, unsigned kSlots, unsigned kWords>
-struct alignas(64) Bucket {
-  static_assert(kSlots <= kMaxSlots);
-  typename P::Pair top;
-  typename P::template Atomic<Word> word[kSlots * kWords];  // word w of slot s: [s * kWords + w]
+static_assert(sizeof(TagBytes) == 8 && sizeof(HeadPair) == 16 && offsetof(HeadPair, over) == 8);
+
+/// Where a bucket is.
+///
+/// Its 96 bytes of slots lie in two lines, 64 bytes in the one and 32 in the other: in the first one where the bucket's
+/// number is even, in the second where it is odd. What finds ask for ahead is the larger part, so that is filled first:
+/// slots from 0 up, or from the last one down.
+template <class P>
+struct BucketAt {
+  typename P::Pair& top;
+  typename P::Tags& tags;
+  typename P::template Atomic<Word>* word;  // word w of slot s: [s * words of a slot + w]
+
+  bool fills_downwards() const { return (reinterpret_cast<uintptr_t>(word) & 32) != 0; }
+  /// Of the free slots (there is one) the one to take.
+  unsigned first_of(Word free) const {
+    return fills_downwards() ? 63 - static_cast<unsigned>(__builtin_clzll(free))
+                             : static_cast<unsigned>(__builtin_ctzll(free));
+  }
+  // Inline: gcc drops calls of a function that does nothing else.
+  [[gnu::always_inline]] void prefetch() const { __builtin_prefetch(reinterpret_cast<const char*>(word) + 32); }
 };
-static_assert(sizeof(Bucket<Platform, 3, 2>) == 64 && sizeof(Bucket<Platform, 2, 3>) == 64);
-static_assert(offsetof(HeadPair, over) == 8 && sizeof(HeadPair) == 16);
 
 }  // namespace ashlar::hash_core

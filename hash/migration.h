@@ -20,11 +20,15 @@ namespace ashlar::hash_core {
 
 template <class Policy>
 struct TableOps : BucketOps<Policy> {
-  using typename BucketOps<Policy>::Buckets;
+  using typename BucketOps<Policy>::Bucket;
+  using Pair = typename Policy::Platform::Pair;
+  using Tags = typename Policy::Platform::Tags;
+  using BucketOps<Policy>::kSlots;
+  using BucketOps<Policy>::kWords;
   template <class T>
   using Atomic = typename Policy::Platform::template Atomic<T>;
 
-  /// The part of a table before its buckets.
+  /// The part of a table before its buckets: what writers write, and a line that is only read.
   struct alignas(kTableAlign) Table {
     Atomic<Word> next;            // root word of the table that this one migrates to; 0: none
     Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out
@@ -33,12 +37,38 @@ struct TableOps : BucketOps<Policy> {
     Atomic<uint64_t>* done;       // a bit for each chunk of the migration to this table
     uint64_t chunks;              // of that migration
     uint64_t bytes;
-    unsigned log2;
+    uint64_t log2;
+    Tags* tags;
+    Atomic<Word>* slots;
+    Atomic<Word> nothing[2];  // what a find looks at that need not look at a slot
   };
 
+  static constexpr size_t kSlotBytes = sizeof(Atomic<Word>) * kWords * kSlots;  // of a bucket
+  static constexpr size_t kBucketBytes = sizeof(Pair) + sizeof(Tags) + kSlotBytes;
+
   static Table* table(Word root) { return reinterpret_cast<Table*>(root & ~(kTableAlign - 1)); }
-  static Buckets& bucket_at(Word root, uint64_t index) { return reinterpret_cast<Buckets*>(table(root) + 1)[index]; }
-  static Buckets& bucket(Word root, uint64_t hash) { return bucket_at(root, index_of(hash, log2_of(root))); }
+  [[gnu::always_inline]] static Bucket bucket_at(Word root, uint64_t index) {
+    Table* t = table(root);
+    return {reinterpret_cast<Pair*>(t + 1)[index], t->tags[index], t->slots + index * (kSlots * kWords)};
+  }
+  [[gnu::always_inline]] static Bucket bucket(Word root, uint64_t hash) {
+    return bucket_at(root, index_of(hash, log2_of(root)));
+  }
+
+  /// The bytes of half a bucket's slots, n times.
+  [[gnu::always_inline]] static uint64_t times_slots(uint64_t n) {
+    // 48 n as 16 (3 n): the compiler would multiply by 96 what it has halved before.
+    if constexpr (kSlotBytes == 96) return hidden(n * 3) * 16;
+    return n * (kSlotBytes / 2);
+  }
+  /// The same in fewer instructions: all three addresses from twice the index.
+  [[gnu::always_inline]] static Bucket bucket_fast(Word root, uint64_t hash) {
+    Table* t = table(root);
+    const uint64_t twice = hidden(hash >> (root & kLogMask) & ~uint64_t{1});
+    return {*reinterpret_cast<Pair*>(reinterpret_cast<char*>(t + 1) + twice * (sizeof(Pair) / 2)),
+            *reinterpret_cast<Tags*>(reinterpret_cast<char*>(t->tags) + twice * (sizeof(Tags) / 2)),
+            reinterpret_cast<Atomic<Word>*>(reinterpret_cast<char*>(t->slots) + times_slots(twice))};
+  }
 
   /// The table that a frozen bucket's table migrates to.
   static Word next_of(Word root) {
@@ -57,7 +87,7 @@ struct Migration : TableOps<Policy> {
   using Ops::kSlots;
   using Ops::kWords;
   using Ops::unit_log2;
-  using typename Ops::Buckets;
+  using typename Ops::Bucket;
 
   const Policy& policy;
   uint64_t seed;
@@ -79,26 +109,35 @@ struct Migration : TableOps<Policy> {
     return true;
   }
 
+  /// An entry on its way.
+  struct Moving {
+    Word words[kWords];
+    uint8_t tag;
+  };
+
   /// The common case in one go: a bucket of few entries, to be split in two. False: not done, or not all of it.
-  bool split(Buckets& from, Word to, uint64_t unit) const {
+  bool split(Bucket from, Word to, uint64_t unit) const {
     constexpr uint64_t kMost = kSlots + 5;
     const Word over = from.top.load_over(std::memory_order_acquire);
     // Where a new bucket is not filled yet the chunk is not done, and so its old blocks are not retired: our pin came
     // before. Otherwise they may be gone, though old buckets refer to them still.
     if (over != 0 && is_filled(bucket_at(to, 2 * unit).top.load_head(std::memory_order_acquire))) return false;
     if (Ops::over_count_or_0(over) > kMost - kSlots) return false;
-    Word kept[2][kMost][kWords];
+    Moving kept[2][kMost];
     unsigned n[2] = {0, 0};
     Ops::each(from, from.top.load_head(std::memory_order_acquire), over, [&](const Word* words) {
-      const uint64_t half = index_of(policy.hash_of(words, seed), log2_of(to)) & 1;
-      Ops::copy_entry(kept[half][n[half]++], words);
+      const uint64_t hash = policy.hash_of(words, seed), half = index_of(hash, log2_of(to)) & 1;
+      Moving& entry = kept[half][n[half]++];
+      Ops::copy_entry(entry.words, words);
+      entry.tag = tag_of(hash);
     });
     for (unsigned half = 0; half < 2; ++half) {
       const unsigned slots = n[half] < kSlots ? n[half] : kSlots;
       bool ok = false;
       Word rest = Ops::new_over(n[half] - slots, &ok);
       if (!ok) return false;
-      for (unsigned i = slots; i < n[half]; ++i) Ops::set_over_entry(rest, i - slots, kept[half][i]);
+      for (unsigned i = slots; i < n[half]; ++i) 
+        Ops::set_over_entry(rest, i - slots, kept[half][i].words, kept[half][i].tag);
       if (!fill_fresh(bucket_at(to, 2 * unit + half), kept[half], slots, rest)) return false;
     }
     return true;
@@ -106,31 +145,30 @@ struct Migration : TableOps<Policy> {
 
   /// Claims a fresh bucket and fills slots with n entries; `over` becomes its overflow block. False: another thread
   /// did, or does, and the block is gone.
-  static bool fill_fresh(Buckets& b, const Word (*kept)[kWords], unsigned n, Word over) {
-    const Word all = (Word{1} << (2 * n)) - 1;
-    const Word filled = kReady | all | kOneVersion;  // USED
+  static bool fill_fresh(Bucket b, const Moving* kept, unsigned n, Word over) {
+    const unsigned first = b.fills_downwards() ? kSlots - n : 0;
+    const Word all = ((Word{1} << n) - 1) << first;
+    const Word filled = kReady | all | kOneVersion;
     Word expected = 0;
     P::step();
     if (n == 0) return b.top.cas_head(expected, filled);
-    const Word claimed = kFilling | (all & kSlotBits);  // BUSY
+    const Word claimed = kFilling | all << kBusyShift;
     if (!b.top.cas_head(expected, claimed)) {
       Ops::discard_over(over);
       return false;
     }
-    for (unsigned s = 0; s < n; ++s) {
-      for (unsigned w = 0; w < kWords; ++w) b.word[s * kWords + w].store(kept[s][w], std::memory_order_release);
-    }
+    for (unsigned i = 0; i < n; ++i) Ops::write_slot(b, first + i, kept[i].tag, kept[i].words);
     expected = claimed;
     P::step();
     if (over == 0 ? b.top.cas_head(expected, filled) : b.top.cas_both(claimed, 0, filled, over)) return true;
     // Another thread has published everything in an overflow block. Our slots are ours still.
     Ops::discard_over(over);
-    for (unsigned s = 0; s < n; ++s) Ops::give_back(b, s);
+    for (unsigned i = 0; i < n; ++i) Ops::give_back(b, first + i);
     return false;
   }
 
  private:
-  static void freeze(Buckets& b) {
+  static void freeze(Bucket b) {
     Word head = b.top.load_head(std::memory_order_acquire);
     while (!is_frozen(head)) {
       P::step();
@@ -138,28 +176,31 @@ struct Migration : TableOps<Policy> {
     }
   }
 
-  /// Calls f(words) for what belongs into bucket `index` of `to`.
+  /// Calls f(words, hash) for what belongs into bucket `index` of `to`.
   template <class F>
   void each_to_move(Word from, uint64_t begin, uint64_t end, Word to, uint64_t index, F&& f) const {
     for (uint64_t i = begin; i < end; ++i) {
-      Buckets& b = bucket_at(from, i);
+      const Bucket b = bucket_at(from, i);
       Ops::each(b, b.top.load_head(std::memory_order_acquire), b.top.load_over(std::memory_order_acquire),
                 [&](const Word* words) {
-                  if (log2_of(to) <= log2_of(from) || index_of(policy.hash_of(words, seed), log2_of(to)) == index)
-                    f(words);
+                  const uint64_t hash = policy.hash_of(words, seed);
+                  if (index_of(hash, log2_of(to)) == index) f(words, hash);
                 });
     }
   }
 
   bool fill_bucket(Word from, uint64_t begin, uint64_t end, Word to, uint64_t index) const {
-    Buckets& b = bucket_at(to, index);
+    const Bucket b = bucket_at(to, index);
     Word head = b.top.load_head(std::memory_order_acquire);
     if (is_filled(head)) return true;
     // Entries that find a slot are kept here: the hash of each is computed once.
-    Word kept[kSlots][kWords];
+    Moving kept[kSlots];
     uint64_t n = 0;
-    each_to_move(from, begin, end, to, index, [&](const Word* words) {
-      if (n < kSlots) Ops::copy_entry(kept[n], words);
+    each_to_move(from, begin, end, to, index, [&](const Word* words, uint64_t hash) {
+      if (n < kSlots) {
+        Ops::copy_entry(kept[n].words, words);
+        kept[n].tag = tag_of(hash);
+      }
       ++n;
     });
     for (unsigned patience = 0;; ++patience) {
@@ -185,8 +226,8 @@ struct Migration : TableOps<Policy> {
 
   /// Claims a fresh bucket and fills its slots. False: another thread was before (*head says what it is now), or, with
   /// 0 in *head, memory is out.
-  bool fill_slots(Buckets& b, Word from, uint64_t begin, uint64_t end, Word to, uint64_t index,
-                  const Word (*kept)[kWords], uint64_t n, Word* head) const {
+  bool fill_slots(Bucket b, Word from, uint64_t begin, uint64_t end, Word to, uint64_t index, const Moving* kept,
+                  uint64_t n, Word* head) const {
     const auto slots = static_cast<unsigned>(n < kSlots ? n : kSlots);
     bool ok = false;
     const Word over = block_of(from, begin, end, to, index, slots, n, &ok);
@@ -206,8 +247,8 @@ struct Migration : TableOps<Policy> {
       ~Guard() { Ops::discard_over(over); }
     } guard{over};
     uint64_t at = 0;
-    each_to_move(from, begin, end, to, index, [&](const Word* words) {
-      if (at >= skip) Ops::set_over_entry(over, at - skip, words);
+    each_to_move(from, begin, end, to, index, [&](const Word* words, uint64_t hash) {
+      if (at >= skip) Ops::set_over_entry(over, at - skip, words, tag_of(hash));
       ++at;
     });
     guard.over = 0;

@@ -4,10 +4,10 @@
 //
 // Owns: the three modes, and how a hash is mixed with a map's seed.
 //
-//   inline  | key <= 8 | value <= 8 |            7 slots   trivially copyable both
-//   boxed   | key <= 8 | value* |                7 slots   the value is an immutable block of its own
+//   inline  | key <= 8 | value <= 8 |            6 slots   trivially copyable both
+//   boxed   | key <= 8 | value* |                6 slots   the value is an immutable block of its own
 //           | key <= 16 (2 words) | value* |     4 slots
-//   entry   | hash     | entry* |                7 slots   entry: an immutable block {key, value}; the hash rejects
+//   entry   | hash     | entry* |                6 slots   entry: an immutable block {key, value}; the hash rejects
 //   without a look
 //                                                          at keys
 #pragma once
@@ -57,6 +57,16 @@ struct FromWords {
   const T& get() const { return *std::launder(reinterpret_cast<const T*>(bytes)); }
 };
 
+/// The same for one word, by value.
+template <class T>
+T from_word(Word word) {
+  struct Bytes {
+    unsigned char bytes[sizeof(T)];
+  } copy;
+  memcpy(copy.bytes, &word, sizeof(T));
+  return __builtin_bit_cast(T, copy);
+}
+
 template <class T>
 T* make_block() {
   if constexpr (alignof(T) > 16) return static_cast<T*>(ashlar_aligned_alloc(alignof(T), sizeof(T)));
@@ -80,7 +90,7 @@ struct MapPolicy {
   static constexpr Mode kMode = mode_of<K, V>();
   static constexpr unsigned kKeyWords = kMode == Mode::kEntry || sizeof(K) <= 8 ? 1 : 2;
   static constexpr unsigned kWords = kKeyWords + 1;
-  static constexpr unsigned kSlots = kWords == 2 ? 3 : 2;
+  static constexpr unsigned kSlots = 12 / kWords;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 

@@ -42,14 +42,14 @@ class Tables : public TableOps<Policy> {
   using Ops::next_of;
   using Ops::table;
   using Ops::unit_log2;
-  using typename Ops::Buckets;
+  using typename Ops::Bucket;
   using typename Ops::Seen;
   using typename Ops::Table;
   template <class T>
   using Atomic = typename P::template Atomic<T>;
 
-  /// Entries that a table of 2^log2 buckets takes before it grows: 80 % of the slots (5.6 of 7), where one of 14
-  /// entries is in an overflow block.
+  /// Entries that a table of 2^log2 buckets takes before it grows: 80 % of the slots (4.8 of 6), where one of 10 entries
+  /// is in an overflow block.
   static constexpr uint64_t max_entries(unsigned log2) { return ((uint64_t{kSlots} << log2) * 4 + 4) / 5; }
   /// Below that it shrinks: 1 of 7.
   static constexpr uint64_t min_entries(unsigned log2) { return (uint64_t{kSlots} << log2) / 7; }
@@ -102,24 +102,22 @@ class Tables : public TableOps<Policy> {
  protected:
   void count(int64_t n) { add(count_, stripes_.load(std::memory_order_acquire), n); }
 
-  /// For a writer: the bucket of the hash where it can be changed now, and the root word of its table. Null: no memory.
-  Buckets* settle(uint64_t hash, Word& root) {
-    root = this->root();
+  /// For a writer: the root word of the table where the hash's bucket can be changed now. 0: no memory.
+  Word settle(uint64_t hash) {
+    Word root = this->root();
     if (root == 0) [[unlikely]] {
       root = first_table();
-      if (root == 0) return nullptr;
+      if (root == 0) return 0;
     }
     if ((root & kMigrating) != 0) [[unlikely]] {
-      if (!help(root)) return nullptr;
+      if (!help(root)) return 0;
     }
-    for (;;) {
-      Buckets& b = bucket(root, hash);
-      if (!is_frozen(b.top.load_head(std::memory_order_acquire))) [[likely]]
-        return &b;
+    while (is_frozen(bucket(root, hash).top.load_head(std::memory_order_acquire))) [[unlikely]] {
       const Word next = next_of(root);
-      if (!migrate_unit(root, next, index_of(hash, unit_log2(root, next)))) return nullptr;
+      if (!migrate_unit(root, next, index_of(hash, unit_log2(root, next)))) return 0;
       root = next;
     }
+    return root;
   }
 
   [[gnu::noinline]] void maybe_grow(Word root) {
@@ -210,7 +208,7 @@ class Tables : public TableOps<Policy> {
       const Word next = t->next.load(std::memory_order_acquire);
       const uint64_t buckets = uint64_t{1} << log2_of(root);
       for (uint64_t i = 0; i < buckets; ++i) {
-        Buckets& b = bucket_at(root, i);
+        const Bucket b = bucket_at(root, i);
         const Word head = b.top.load_head(std::memory_order_acquire);
         const Word over = b.top.load_over(std::memory_order_acquire);
         if (over == 0 && used_bits(head) == 0) continue;
@@ -244,18 +242,23 @@ class Tables : public TableOps<Policy> {
 
   /// A table without entries; 0: no memory.
   static Word new_table(unsigned log2, uint64_t chunks) {
-    const size_t bytes = sizeof(Table) + (sizeof(Buckets) << log2);
+    const size_t bytes = sizeof(Table) + (Ops::kBucketBytes << log2);
     void* memory = P::zeroed(bytes);
     if (memory == nullptr) return 0;
     auto* t = ::new (memory) Table;
+    auto* at = reinterpret_cast<char*>(t + 1) + (sizeof(typename Ops::Pair) << log2);
+    // The slots first, where that keeps them at multiples of 16.
+    t->slots = reinterpret_cast<Atomic<Word>*>(at);
+    t->tags = reinterpret_cast<typename Ops::Tags*>(at + (Ops::kSlotBytes << log2));
+    const Word root = reinterpret_cast<Word>(memory) | (63 - log2);
     if constexpr (P::kConstructs) {
-      for (uint64_t i = 0; i >> log2 == 0; ++i) ::new (reinterpret_cast<Buckets*>(t + 1) + i) Buckets;
+      each_part(root, [](auto& part) { ::new (static_cast<void*>(&part)) std::remove_reference_t<decltype(part)>; });
     }
-    const Word root = reinterpret_cast<Word>(memory) | log2;
     t->next.store(0, std::memory_order_relaxed);  // published with the root word
     t->cursor.store(0, std::memory_order_relaxed);
     t->first_open.store(0, std::memory_order_relaxed);
     t->grow_at.store(max_entries(log2), std::memory_order_relaxed);
+    for (auto& word : t->nothing) word.store(0, std::memory_order_relaxed);
     t->chunks = chunks;
     t->bytes = bytes;
     t->log2 = log2;
@@ -274,10 +277,21 @@ class Tables : public TableOps<Policy> {
     return root;
   }
 
+  /// Calls f with each tags, pair and word of a table.
+  template <class F>
+  static void each_part(Word root, F&& f) {
+    for (uint64_t i = 0; i >> log2_of(root) == 0; ++i) {
+      const Bucket b = bucket_at(root, i);
+      f(b.tags);
+      f(b.top);
+      for (unsigned w = 0; w < kSlots * kWords; ++w) f(b.word[w]);
+    }
+  }
+
   static void free_table(Word root) {
     Table* t = table(root);
     if constexpr (P::kConstructs) {
-      for (uint64_t i = 0; i >> log2_of(root) == 0; ++i) bucket_at(root, i).~Buckets();
+      each_part(root, [](auto& part) { std::destroy_at(&part); });
       for (size_t i = 0; i < (t->chunks + 63) / 64; ++i) t->done[i].~Atomic<uint64_t>();
     }
     if (t->done != nullptr) P::deallocate(t->done);
@@ -289,7 +303,7 @@ class Tables : public TableOps<Policy> {
   static void release_table(void* block) {
     auto* t = static_cast<Table*>(block);
     if (t->bytes <= 2 * kPieceBytes) {
-      free_table(reinterpret_cast<Word>(t) | t->log2);
+      free_table(reinterpret_cast<Word>(t) | (63 - t->log2));
       return;
     }
     t->bytes = (t->bytes - kPieceBytes) / kPieceBytes * kPieceBytes;
@@ -370,12 +384,22 @@ class Tables : public TableOps<Policy> {
     return true;
   }
 
-  /// Before the first chunk of each 64 KiB of a new table: 16 pages in one go cost half of what 16 faults do.
+  /// Before the first chunk of each 64 KiB of each part of a new table: 16 pages in one go cost half of what 16
+  /// faults do.
   static void fault_in(Word from, Word to, uint64_t chunk) {
+    if (table(to)->bytes < kPieceBytes) return;
     const uint64_t buckets = Policy::kChunkUnits << (log2_of(to) - unit_log2(from, to));
-    const uint64_t bytes = buckets * sizeof(Buckets), begin = chunk * bytes;
-    if (table(to)->bytes >= kPieceBytes && bytes <= kFaultBytes && begin % kFaultBytes == 0)
-      P::fault_in(&bucket_at(to, chunk * buckets), kFaultBytes);
+    fault_in_part(to, table(to) + 1, chunk, buckets * sizeof(typename Ops::Pair));
+    fault_in_part(to, table(to)->tags, chunk, buckets * sizeof(typename Ops::Tags));
+    fault_in_part(to, table(to)->slots, chunk, buckets * Ops::kSlotBytes);
+  }
+  /// `bytes` of each chunk, from `begin` on in the table.
+  static void fault_in_part(Word to, void* begin, uint64_t chunk, size_t bytes) {
+    const size_t piece = (chunk * bytes + kFaultBytes - 1) / kFaultBytes * kFaultBytes;
+    if (bytes > kFaultBytes || piece >= (chunk + 1) * bytes) return;
+    char* from = static_cast<char*>(begin) + piece;
+    const auto rest = static_cast<size_t>(reinterpret_cast<char*>(table(to)) + table(to)->bytes - from);
+    P::fault_in(from, rest < kFaultBytes ? rest : kFaultBytes);
   }
 
   uint64_t first_open_chunk(Table* from, Table* to) const {
@@ -401,7 +425,7 @@ class Tables : public TableOps<Policy> {
     for (uint64_t u = begin; u < end; ++u) {
       // Each exchange waits for its line, and what is behind an exchange is not begun: so lines are asked for before.
       if (u + kAhead < units)
-        __builtin_prefetch(&bucket_at(from, (u + kAhead) << (log2_of(from) - unit_log2(from, to))), 1);
+        __builtin_prefetch(&bucket_at(from, (u + kAhead) << (log2_of(from) - unit_log2(from, to))).top, 1);
       if (!migrate_unit(from, to, u)) return false;
     }
     const uint64_t bit = uint64_t{1} << (chunk % 64);

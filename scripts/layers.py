@@ -40,7 +40,8 @@ IF_FOLDERS = ("alloc/base/", "alloc/os/")
 IF_FILES = {"alloc/ashlar.h", "alloc/epoch.h", "hash/hash.h", "chan/chan.h", "alloc/slice/growslice.h"}
 IF_CONDITIONS = {"alloc/override_cxx.cc": re.compile(r"\b(ASHLAR_STATIC_ARCHIVE|__cpp_exceptions)\b"),
                  "alloc/slice/errors.h": re.compile(r"\b__cpp_exceptions\b"),
-                 "hash/exceptions.h": re.compile(r"\b__cpp_exceptions\b")}
+                 "hash/exceptions.h": re.compile(r"\b__cpp_exceptions\b"),
+                 "hash/tags.h": re.compile(r"\b__(SSE2|x86_64)__\b")}
 IF_ANYWHERE = re.compile(r"\b__cplusplus\b")
 # Headers of the C++ library that bring no code of the C++ run time along.
 STD_ALLOWED = {"algorithm", "array", "atomic", "bit", "climits", "compare", "concepts", "cstddef", "cstdint",

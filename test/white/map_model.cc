@@ -55,6 +55,13 @@ struct ModelPair {
   }
 };
 
+/// Of one slot.
+struct ModelTags {
+  RelacyAtomic<uint32_t> tag{0};
+  Word equal(uint64_t hash) const { return tag.load(std::memory_order_acquire) == tag_of(hash) ? 1 : 0; }
+  void set(unsigned, uint8_t value) { tag.store(value, std::memory_order_release); }
+};
+
 template <Broken kBroken>
 struct ModelPlatform {
   template <class T>
@@ -63,6 +70,7 @@ struct ModelPlatform {
     explicit Atomic(T value) : RelacyAtomic<T>(value) {}
   };
   using Pair = ModelPair<kBroken>;
+  using Tags = ModelTags;
   static constexpr bool kConstructs = true;
   static constexpr uint64_t kChunkUnits = 1;
   static constexpr uint64_t kAtOnceUnits = 0;
@@ -103,7 +111,7 @@ struct ModelPolicy {
   static constexpr unsigned kSlots = 1;
   static constexpr uint64_t kChunkUnits = 1;
   static constexpr uint64_t kAtOnceUnits = 0;
-  uint64_t hash_of(const Word* words, uint64_t) const { return words[0] << 62; }
+  uint64_t hash_of(const Word* words, uint64_t) const { return words[0] << 62 | words[0]; }
   static void discard(const Word*) {}
   bool is_findable(const Word*) const { return true; }
   static WordMatch match_of(const Word* words) { return {words[0]}; }
@@ -158,7 +166,7 @@ struct OneKey : rl::test_suite<OneKey<kBroken, kMerge>, 3> {
   }
   Word value_of(Word key) const {
     Word value = 0;
-    map->find(key << 62, WordMatch{key}, [&](const Word* words) { value = words[1]; });
+    map->find(key << 62 | key, WordMatch{key}, [&](const Word* words) { value = words[1]; });
     return value;
   }
   void put(Word key, Word value) {
@@ -168,12 +176,12 @@ struct OneKey : rl::test_suite<OneKey<kBroken, kMerge>, 3> {
       fresh[1] = value;
       return Action::kPut;
     };
-    RL_ASSERT(map->modify(key << 62, WordMatch{key}, decide, &seen) == Outcome::kDone);
+    RL_ASSERT(map->modify(key << 62 | key, WordMatch{key}, decide, &seen) == Outcome::kDone);
   }
   bool erase(Word key) {
     typename Map::Seen seen;
     const auto decide = [](const auto& s, Word*) { return s.found() ? Action::kErase : Action::kKeep; };
-    return map->modify(key << 62, WordMatch{key}, decide, &seen) == Outcome::kDone;
+    return map->modify(key << 62 | key, WordMatch{key}, decide, &seen) == Outcome::kDone;
   }
 };
 

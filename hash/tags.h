@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+//
+// tags.h - the tags of a bucket, compared all at once; selecting without a branch.
+//
+// Owns: TagBytes, lowest_bit, hidden and select: where the map's code depends on the machine. No other file has machine code.
+// In a find that waits for memory the number of instructions decides how many finds overlap (hash/README.md).
+#pragma once
+
+#include <stdint.h>
+
+#include <atomic>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace ashlar::hash_core {
+
+/// Of a hash, the part that a bucket's tags keep. (The highest bits are the bucket's index.)
+constexpr uint8_t tag_of(uint64_t hash) {
+  return static_cast<uint8_t>(hash);
+}
+
+/// The tags of a bucket's slots. That the bytes of one look may be of different moments does no harm: the version tells,
+/// as with the slots' words.
+struct alignas(8) TagBytes {
+  std::atomic<uint8_t> tag[8] = {};
+
+  void set(unsigned slot, uint8_t value) noexcept {
+    // Release: as with the slots' words, see BucketOps::search.
+    tag[slot].store(value, std::memory_order_release);
+  }
+  /// Bit i is set where tag i is that of the hash, for i < 8; bits above 7 say nothing. An acquire load of each tag.
+  [[gnu::always_inline]] uint64_t equal(uint64_t hash) const noexcept {
+#if defined(__SSE2__)
+    __m128i all;  // a load of this machine acquires
+    asm volatile("movq %1, %0" : "=x"(all) : "m"(tag) : "memory");
+    __m128i one = _mm_cvtsi32_si128(static_cast<int>(hash));
+    one = _mm_shufflelo_epi16(_mm_unpacklo_epi8(one, one), 0);
+    return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(all, one))));
+#else
+    using Aliasing [[gnu::may_alias]] = uint64_t;
+    return equal_bytes(__atomic_load_n(reinterpret_cast<const Aliasing*>(this), __ATOMIC_ACQUIRE), tag_of(hash));
+#endif
+  }
+
+  /// The same without vectors.
+  static constexpr uint64_t equal_bytes(uint64_t all, uint8_t one) {
+    constexpr uint64_t kEach = 0x0101010101010101u, kLow = 127 * kEach;
+    // 0 is where they agree. A byte plus 127 carries into its highest bit unless it is 0; none carries into the next.
+    const uint64_t x = all ^ (one * kEach);
+    const uint64_t zero = ~(((x & kLow) + kLow) | x | kLow);
+    // The highest bits of the bytes, at 8 i + 7, to bit i: each one is multiplied to where no other one falls.
+    return ((zero >> 7) * 0x0102040810204080u) >> 56;
+  }
+};
+
+/// The number of the lowest bit that is set; where none is, anything below 64, or 64.
+[[gnu::always_inline]] inline uint64_t lowest_bit(uint64_t word) {
+#if defined(__x86_64__)
+  // The builtin may take it for granted that there is one. (As tzcnt or, on machines without it, bsf.)
+  asm("rep bsfq %0, %0" : "+r"(word) : : "cc");
+  return word;
+#else
+  return word == 0 ? 64 : static_cast<uint64_t>(__builtin_ctzll(word));
+#endif
+}
+
+/// The word, as something that the compiler knows nothing about: so it is computed once, as it is written.
+[[gnu::always_inline]] inline uint64_t hidden(uint64_t word) {
+  asm("" : "+r"(word));
+  return word;
+}
+
+/// `yes` where `condition` is not 0, else `no`, without a branch: where nobody can predict which, a compiler that makes
+/// one costs 5 ns, and more than 100 where the condition waits for memory.
+[[gnu::always_inline]] inline uint64_t select(uint64_t condition, uint64_t yes, uint64_t no) {
+#if defined(__x86_64__)
+  asm("test %1, %1\n\tcmovne %2, %0" : "+&r"(no) : "r"(condition), "rm"(yes) : "cc");
+  return no;
+#else
+  return condition != 0 ? yes : no;
+#endif
+}
+
+}  // namespace ashlar::hash_core
