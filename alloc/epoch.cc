@@ -74,7 +74,7 @@ void thread_exit(void* record) {
       if (r->bytes.load(std::memory_order_relaxed) < before) i = 0;
     }
   }
-  ashlar_epoch_self = &stranger.head;
+  ashlar_epoch_self = ashlar_epoch_plain = &stranger.head;
   core.detach(r);
 }
 
@@ -103,6 +103,7 @@ Record* attach_self() {
   Record* r = core.attach(choose_fenced());
   if (r == nullptr) return nullptr;
   ashlar_epoch_self = r;
+  if (!r->fenced) ashlar_epoch_plain = r;
   make_exit_key();
   // Without a key (the program has taken all) the record stays with the dead thread, unpinned, and what it retired last
   // is lost.
@@ -142,6 +143,7 @@ void epoch_after_fork_in_child() noexcept {
   if (barrier.load(std::memory_order_relaxed) == kWorks && !os::register_process_barrier()) {
     barrier.store(kMissing, std::memory_order_relaxed);
     if (mine != nullptr) mine->fenced = true;
+    ashlar_epoch_plain = &stranger.head;
   }
 }
 
@@ -158,6 +160,7 @@ using namespace ashlar;
 extern "C" {
 
 __thread Head* ashlar_epoch_self = &stranger.head;
+__thread Head* ashlar_epoch_plain = &stranger.head;
 
 Head* ashlar_epoch_pin_slow() noexcept {
   if (self() != nullptr) return nullptr;  // nested: the outer pin serves

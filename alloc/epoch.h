@@ -139,9 +139,12 @@ struct EpochAtomics {
 }  // namespace ashlar
 
 extern "C" {
-/* The calling thread's record; before its first pin a dummy that is always pinned. Only EpochPin, below, uses these. */
+/* The calling thread's record; before its first pin a dummy that is always pinned. Only what is below uses these. */
 extern __attribute__((visibility("default"),
                       tls_model("initial-exec"))) __thread ashlar::EpochHead<ashlar::EpochAtomics>* ashlar_epoch_self;
+/* The same where its pins are plain stores, else that dummy. */
+extern __attribute__((visibility("default"),
+                      tls_model("initial-exec"))) __thread ashlar::EpochHead<ashlar::EpochAtomics>* ashlar_epoch_plain;
 ASHLAR_EPOCH_API_ ashlar::EpochHead<ashlar::EpochAtomics>* ashlar_epoch_pin_slow() noexcept;
 ASHLAR_EPOCH_API_ void ashlar_epoch_unpin_slow(ashlar::EpochHead<ashlar::EpochAtomics>* outermost) noexcept;
 }
@@ -151,9 +154,9 @@ namespace ashlar {
 /// Begins a pin for what neither pins, nor retires, nor throws, and ends with epoch_leave: so nothing has to be looked at
 /// at its end. Null, and no pin, where that is not so simple: use an EpochPin.
 [[gnu::always_inline]] inline EpochHead<EpochAtomics>* epoch_enter_briefly() noexcept {
-  EpochHead<EpochAtomics>* head = ashlar_epoch_self;
+  EpochHead<EpochAtomics>* head = ashlar_epoch_plain;
   // Relaxed: our own.
-  if (head->pinned.load(std::memory_order_relaxed) != 0 || head->fenced) [[unlikely]]
+  if (head->pinned.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return nullptr;
   head->pinned.store(head->clock->now.load(std::memory_order_acquire), std::memory_order_release);  // see epoch_enter
   EpochAtomics::light_barrier();

@@ -131,7 +131,7 @@ struct BucketOps {
 
   /// The USED slots with the tag of `hash`: all where its entry can be.
   [[gnu::always_inline]] static Word hits(Bucket b, Word head, uint64_t hash) {
-    return b.tags.equal(hash) & used_bits(head);
+    return b.tags.equal(hash) & head;
   }
 
   /// Fills `seen.at` and the words, from a bucket that stands still, or whose version the caller checks afterwards.

@@ -18,21 +18,22 @@
 
 #include <type_traits>
 
-#include "hash/tables.h"
+#include "hash/words.h"
 
 namespace ashlar::hash_core {
 
 enum class Action { kKeep, kPut, kErase };
 
 template <class Policy>
-class Core : public Tables<Policy> {
+class Core : public Words<Policy> {
  public:
-  using Base = Tables<Policy>;
+  using Base = Words<Policy>;
   using Ops = BucketOps<Policy>;
   using Base::Base;
   using Base::kSlots;
   using Base::kWords;
   using typename Base::Bucket;
+  using typename Base::Hit;
   using typename Base::P;
   using typename Base::Seen;
   /// Keys of one word, equal only to the same word, with a value of one word.
@@ -45,7 +46,7 @@ class Core : public Tables<Policy> {
   [[gnu::always_inline]] bool find(uint64_t hash, const Match& match, F&& found) const {
     if constexpr (kPlain<Match>) {
       Hit hit;
-      if (!find_word(hash, match.first(), hit)) [[unlikely]]
+      if (!this->find_word(hash, match.first(), hit)) [[unlikely]]
         hit = find_word_slow(hash, match.first());
       const Word words[2] = {match.first(), hit.value};
       if (hit.found != 0) found(static_cast<const Word*>(words));
@@ -62,106 +63,12 @@ class Core : public Tables<Policy> {
     }
   }
 
-  struct Hit {
-    Word value;  // something, where it was not found
-    Word found;  // not 0: it was
-  };
-  /// The same for keys of one word, without a branch that depends on whether the key is there: nobody could predict it.
-  /// False: it could not be said so simply, use find_word_slow.
-  [[gnu::always_inline]] bool find_word(uint64_t hash, Word key, Hit& hit) const {
-    const Word root = this->root();
-    if (root == 0) [[unlikely]]
-      return false;
-    const Bucket b = Base::bucket_fast(root, hash);
-    b.prefetch();
-    // The orders are those of Ops::search and Ops::look.
-    const Word head = b.top.load_head(std::memory_order_acquire);
-    const Word over = b.top.load_over(std::memory_order_acquire);
-    const Word hits = Ops::hits(b, head, hash);
-    // Where no tag fits, something else is looked at that is in the cache. What is read from memory decides no jump but
-    // one that is hardly ever taken: so what waits for memory holds nothing up, and many finds overlap. How many, that
-    // the processor's queues say, so each instruction counts.
-    using At = const typename Base::template Atomic<Word>*;
-    const At slot = b.word + lowest_bit(hits) * kWords;
-    const At at = reinterpret_cast<At>(
-        select(hits, reinterpret_cast<Word>(slot), reinterpret_cast<Word>(Base::table(root)->nothing)));
-    const Word other = at[0].load(std::memory_order_acquire) ^ key;
-    hit.value = at[1].load(std::memory_order_acquire);
-    hit.found = hits;
-    const Word wrong = select(hits, other, may_be_in(over, hash));
-    // In a root's table a bucket is never seen filling, so of the state frozen has this bit alone. A slot that has become
-    // BUSY would do no harm, but is rare enough to be looked at again.
-    return head == b.top.load_head(std::memory_order_relaxed) && (head & kFilling) == 0 && wrong == 0;
-  }
   [[gnu::noinline]] Hit find_word_slow(uint64_t hash, Word key) const {
     const Word root = this->root();
     if (root == 0) return {0, 0};
     Seen seen;
     search_from(root, hash, WordMatch{key}, seen);
     return {seen.found() ? seen.words[1] : 0, seen.found() ? Word{1} : 0};
-  }
-
-  /// Adds an entry of two words, if its key is not there. False: it was.
-  [[gnu::always_inline]] Outcome insert_word(uint64_t hash, Word key, Word value) {
-    const Word root = this->root();
-    if (root != 0 && (root & kMigrating) == 0) [[likely]] {
-      const Bucket b = Base::bucket_fast(root, hash);
-      b.prefetch();
-      const Word head = b.top.load_head(std::memory_order_acquire);
-      if (const Word hits = Ops::hits(b, head, hash); hits != 0) {
-        const auto slot = static_cast<unsigned>(__builtin_ctzll(hits));
-        if (b.word[slot * kWords].load(std::memory_order_acquire) == key &&
-            is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
-          return Outcome::kKept;
-      } else if (const Word over = b.top.load_over(std::memory_order_acquire);
-                 !is_frozen(head) && may_be_in(over, hash) == 0) [[likely]] {
-        const Word free = free_bits(head, kSlots);
-        if (free == 0) return insert_word_full(root, hash, head, over, key, value);
-        // As Ops::put does it, as long as nobody interferes. (The claim succeeds only if all that we saw was of one
-        // version.)
-        const unsigned slot = b.first_of(free);
-        Word mine = claimed(head, slot), expected = head;
-        P::step();
-        if (b.top.cas_head(expected, mine)) [[likely]] {
-          const Word words[2] = {key, value};
-          Ops::write_slot(b, slot, tag_of(hash), words);
-          P::step();
-          if (b.top.cas_head(mine, filled(mine, slot) + kOneVersion)) [[likely]] {
-            this->count(1);
-            return Outcome::kDone;
-          }
-          Ops::give_back(b, slot);
-        }
-      }
-    }
-    return insert_word_slow(hash, key, value);
-  }
-
-  /// Removes a key of one word; `value` is what it had.
-  [[gnu::always_inline]] Outcome erase_word(uint64_t hash, Word key, Word& value) {
-    const Word root = this->root();
-    if (root != 0 && (root & kMigrating) == 0) [[likely]] {
-      const Bucket b = Base::bucket_fast(root, hash);
-      b.prefetch();
-      const Word head = b.top.load_head(std::memory_order_acquire);
-      const Word over = b.top.load_over(std::memory_order_acquire);
-      if (const Word hits = Ops::hits(b, head, hash); hits == 0) {
-        if (may_be_in(over, hash) == 0 && is_same_ready(head, b.top.load_head(std::memory_order_relaxed))) [[likely]]
-          return Outcome::kKept;
-      } else if (over == 0 && !is_frozen(head)) [[likely]] {
-        const auto slot = static_cast<unsigned>(__builtin_ctzll(hits));
-        if (b.word[slot * kWords].load(std::memory_order_acquire) == key) [[likely]] {
-          value = b.word[slot * kWords + 1].load(std::memory_order_acquire);
-          Word expected = head;
-          P::step();
-          if (b.top.cas_head(expected, erased(head, slot) + kOneVersion)) [[likely]] {
-            this->after_erase(root, hash);
-            return Outcome::kDone;
-          }
-        }
-      }
-    }
-    return erase_word_slow(hash, key, value);
   }
 
   /// Asks for the memory that a find of this hash will need first.
@@ -210,6 +117,18 @@ class Core : public Tables<Policy> {
       }
       if (outcome != Outcome::kKept) return outcome;
     }
+  }
+
+  /// What erase_word leaves to be done.
+  [[gnu::noinline]] void after_erase_word(uint64_t hash) {
+    const Word root = this->root();
+    if (root == 0 || (root & kMigrating) != 0) return;
+    const Bucket b = Base::bucket(root, hash);
+    // In this order: of a frozen bucket the block may be gone since before our pin.
+    const Word over = b.top.load_over(std::memory_order_acquire);
+    const Word head = b.top.load_head(std::memory_order_acquire);
+    if (over != 0 && !is_frozen(head)) pull_in(b, head, over);
+    this->look_after_erase(root, hash);
   }
 
   /// The entries of one bucket at one moment, of those with a hash from `first` to `last`.
@@ -287,11 +206,6 @@ class Core : public Tables<Policy> {
     return log2 == 0 ? ~uint64_t{0} : hash | (~uint64_t{0} >> log2);
   }
 
-  /// Same version, and not frozen.
-  static bool is_same_ready(Word before, Word after) {
-    return same_version(before, after) && !is_frozen(after);
-  }
-
   template <class Match>
   static void search_from(Word root, uint64_t hash, const Match& match, Seen& seen) {
     while (!Ops::search(Base::bucket(root, hash), hash, match, seen, false)) {
@@ -303,43 +217,6 @@ class Core : public Tables<Policy> {
       }
       root = next;
     }
-  }
-
-  [[gnu::noinline]] Outcome insert_word_slow(uint64_t hash, Word key, Word value) {
-    Seen seen;
-    const auto decide = [&](const Seen& s, Word* fresh) {
-      fresh[0] = key;
-      fresh[1] = value;
-      return s.found() ? Action::kKeep : Action::kPut;
-    };
-    return modify(hash, WordMatch{key}, decide, &seen);
-  }
-  /// Where the bucket had no free slot, and the key was not there.
-  [[gnu::noinline]] Outcome insert_word_full(Word root, uint64_t hash, Word head, Word over, Word key,
-                                             Word value) {
-    const Bucket b = Base::bucket(root, hash);
-    const Word fresh[2] = {key, value};
-    Seen seen;
-    seen.head = head;
-    seen.over = over;
-    seen.at = Seen::kNone;
-    seen.tag = tag_of(hash);
-    // Acquire: as in Ops::look, before the block is copied. It succeeds only on the version of `head`, with this block.
-    if (!same_version(head, b.top.load_head(std::memory_order_acquire))) return insert_word_slow(hash, key, value);
-    const Outcome outcome = Ops::put(b, seen, fresh);
-    if (outcome == Outcome::kKept) return insert_word_slow(hash, key, value);
-    if (outcome == Outcome::kDone) {
-      this->count(1);
-      this->after_overflow(root, hash);
-    }
-    return outcome;
-  }
-  [[gnu::noinline]] Outcome erase_word_slow(uint64_t hash, Word key, Word& value) {
-    Seen seen;
-    const auto decide = [](const Seen& s, Word*) { return s.found() ? Action::kErase : Action::kKeep; };
-    const Outcome outcome = modify(hash, WordMatch{key}, decide, &seen);
-    if (outcome == Outcome::kDone) value = seen.words[1];
-    return outcome;
   }
 
   Outcome erase(Bucket b, const Seen& seen) {

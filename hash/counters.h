@@ -16,7 +16,8 @@ struct Stripes {
   struct alignas(64) Stripe {
     typename P::template Atomic<int64_t> n;
   };
-  uint64_t count;  // a power of two
+  uint64_t count;   // a power of two
+  uint64_t owners;  // numbers 1 to this have a stripe each
   Stripe stripe[1];
 };
 
@@ -28,6 +29,7 @@ Stripes<P>* make_stripes() {
   auto* s = static_cast<Stripes<P>*>(memory);
   if (s == nullptr) return nullptr;
   s->count = count;
+  s->owners = count / 2 - 1;
   if constexpr (P::kConstructs) {
     for (uint64_t i = 0; i < count; ++i) {
       (::new (&s->stripe[i]) typename Stripes<P>::Stripe)->n.store(0, std::memory_order_relaxed);
@@ -44,20 +46,21 @@ void free_stripes(Stripes<P>* s) {
   P::deallocate(s);
 }
 
-/// Relaxed throughout: figures.
+/// Relaxed throughout: figures. `number`: of the thread, or 0.
 template <class P>
-void add(typename P::template Atomic<int64_t>& one, Stripes<P>* s, int64_t n) {
+[[gnu::always_inline]] inline void add(typename P::template Atomic<int64_t>& one, Stripes<P>* s, int64_t n,
+                                       size_t number) {
   if (s == nullptr) {
     one.fetch_add(n, std::memory_order_relaxed);
     return;
   }
   // The lower half of the stripes have an owner each, who needs no read-modify-write. (The owners of a number are
   // ordered by the epoch record's `in_use`.)
-  const size_t number = P::thread_number(), half = s->count / 2;
-  if (number != 0 && number < half) {
+  if (number - 1 < s->owners) {
     auto& mine = s->stripe[number].n;
     mine.store(mine.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   } else {
+    const size_t half = s->count / 2;
     s->stripe[half + number % half].n.fetch_add(n, std::memory_order_relaxed);
   }
 }

@@ -53,6 +53,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   using Pin = typename Plat::Pin;
   using Action = hash_core::Action;
   using Outcome = hash_core::Outcome;
+  using Quick = hash_core::Quick;
   static constexpr unsigned kWords = Core::kWords;
 
  public:
@@ -139,15 +140,13 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// The same, and the value is only constructed where the key was not seen.
   template <class Q, class... A>
   bool try_emplace(Q&& key, A&&... arguments) {
-    const Pin pin;
     const uint64_t hash = hash_of(key);
     if constexpr (kPlainKey<std::remove_cvref_t<Q>> && kMode == hash_core::Mode::kInline) {
       Word words[kWords];
       Policy::make(words, hash, key, std::forward<A>(arguments)...);
-      const Outcome outcome = core_.insert_word(hash, words[0], words[1]);
-      need(outcome != Outcome::kNoMemory);
-      return outcome == Outcome::kDone;
+      return insert_plain(hash, words[0], words[1]);
     }
+    const Pin pin;
     Unused fresh;
     Seen seen;
     const Outcome outcome = core_.modify(
@@ -417,29 +416,69 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   static constexpr bool kPlainKey =
       std::is_same_v<decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
   [[gnu::always_inline]] typename Core::Hit find_plain(const K& key) const {
+    const uint64_t hash = hash_of(key);
+    const Word word = match(key, hash).first();
     typename Core::Hit hit;
-    if constexpr (std::is_same_v<Pin, EpochPin>) {
-      const uint64_t hash = hash_of(key);
-      const Word word = match(key, hash).first();
-      if (auto* head = epoch_enter_briefly(); head != nullptr) [[likely]] {
-        const bool sure = core_.find_word(hash, word, hit);
-        epoch_leave(*head);
-        if (sure) [[likely]]
-          return hit;
-      }
+    if (auto* head = Plat::enter_briefly(); head != nullptr) [[likely]] {
+      const bool sure = core_.find_word(hash, word, hit);
+      Plat::leave(head);
+      if (sure) [[likely]]
+        return hit;
     }
-    return find_plain_slow(key);
+    return find_plain_slow(hash, word);
   }
-  [[gnu::noinline]] typename Core::Hit find_plain_slow(const K key) const {
+  [[gnu::noinline]] typename Core::Hit find_plain_slow(uint64_t hash, Word key) const {
     const Pin pin;
-    const uint64_t hash = hash_of(key);
-    return core_.find_word_slow(hash, match(key, hash).first());
+    return core_.find_word_slow(hash, key);
   }
-  bool erase_plain(const K& key, Word& value) {
+
+  [[gnu::always_inline]] bool insert_plain(uint64_t hash, Word key, Word value) {
+    if (auto* head = Plat::enter_briefly(); head != nullptr) [[likely]] {
+      const Quick quick = core_.insert_word(hash, key, value, head->number);
+      Plat::leave(head);
+      if (quick != Quick::kNot) [[likely]]
+        return quick == Quick::kDone;
+    }
+    return insert_plain_slow(hash, key, value);
+  }
+  [[gnu::noinline]] bool insert_plain_slow(uint64_t hash, Word key, Word value) {
     const Pin pin;
-    const uint64_t hash = hash_of(key);
-    const Outcome outcome = core_.erase_word(hash, match(key, hash).first(), value);
+    const auto decide = [&](const Seen& s, Word* fresh) {
+      fresh[0] = key;
+      fresh[1] = value;
+      return s.found() ? Action::kKeep : Action::kPut;
+    };
+    Seen seen;
+    const Outcome outcome = core_.modify(hash, hash_core::WordMatch{key}, decide, &seen);
     need(outcome != Outcome::kNoMemory);
+    return outcome == Outcome::kDone;
+  }
+
+  [[gnu::always_inline]] bool erase_plain(const K& key, Word& value) {
+    const uint64_t hash = hash_of(key);
+    const Word word = match(key, hash).first();
+    if (auto* head = Plat::enter_briefly(); head != nullptr) [[likely]] {
+      bool aftermath = false;
+      const Quick quick = core_.erase_word(hash, word, value, head->number, aftermath);
+      Plat::leave(head);
+      if (aftermath) [[unlikely]]
+        after_erase_plain(hash);
+      if (quick != Quick::kNot) [[likely]]
+        return quick == Quick::kDone;
+    }
+    return erase_plain_slow(hash, word, value);
+  }
+  [[gnu::noinline]] void after_erase_plain(uint64_t hash) {
+    const Pin pin;
+    core_.after_erase_word(hash);
+  }
+  [[gnu::noinline]] bool erase_plain_slow(uint64_t hash, Word key, Word& value) {
+    const Pin pin;
+    Seen seen;
+    const auto decide = [](const Seen& s, Word*) { return s.found() ? Action::kErase : Action::kKeep; };
+    const Outcome outcome = core_.modify(hash, hash_core::WordMatch{key}, decide, &seen);
+    need(outcome != Outcome::kNoMemory);
+    if (outcome == Outcome::kDone) value = seen.words[1];
     return outcome == Outcome::kDone;
   }
 

@@ -12,7 +12,7 @@
 //     slots: | slot 0: 16 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 |      (or 4 slots of 24)
 //
 //   tags:  of the hashes of the entries. A tag belongs to its slot: it is written with it.
-//   head:  | version 44 | state 2 | 6 bits: the slot was used before | 6: BUSY | 6: USED |
+//   head:  | version 34 | state 2 | 6 bits: the slot was used before | 6: BUSY | 10: 0 | 6: USED |
 //     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again)
 //     state:  0 fresh: ready in a first table, still to be filled in a table that another one migrates to
 //             1 filling: one thread fills it; others may do it in another way
@@ -58,9 +58,10 @@ using Word = uint64_t;
 
 inline constexpr unsigned kMaxSlots = 6;
 inline constexpr Word kSlotBits = (Word{1} << kMaxSlots) - 1;
-inline constexpr unsigned kBusyShift = kMaxSlots, kDeletedShift = 2 * kMaxSlots;
+inline constexpr unsigned kTagBits = 16;  // what a comparison of tags may say: the USED bits, and zeros
+inline constexpr unsigned kBusyShift = kTagBits, kDeletedShift = kBusyShift + kMaxSlots;
 
-inline constexpr unsigned kStateShift = 3 * kMaxSlots;
+inline constexpr unsigned kStateShift = kDeletedShift + kMaxSlots;
 inline constexpr Word kStateMask = Word{3} << kStateShift;
 inline constexpr Word kFresh = 0;
 inline constexpr Word kFilling = Word{1} << kStateShift;
@@ -156,6 +157,10 @@ struct Platform : EpochAtomics {
   static constexpr uint64_t kAtOnceUnits = 4096;  // of a migration that who starts it does alone: 0.1 ms
   static constexpr unsigned kPatience = 64;       // looks at a bucket that another thread fills, before it is overtaken
 
+  /// A brief pin (epoch.h), or null.
+  static EpochHead<EpochAtomics>* enter_briefly() noexcept { return epoch_enter_briefly(); }
+  static void leave(EpochHead<EpochAtomics>* head) noexcept { epoch_leave(*head); }
+
   static void step() noexcept {}  // a test may yield here: before each compare-and-exchange
   static void* zeroed(size_t bytes) noexcept { return ashlar_map_zeroed(bytes); }
   static void* allocate(size_t bytes) noexcept { return ashlar_malloc(bytes); }
@@ -186,12 +191,13 @@ struct BucketAt {
   typename P::Tags& tags;
   typename P::template Atomic<Word>* word;  // word w of slot s: [s * words of a slot + w]
 
-  bool fills_downwards() const { return (reinterpret_cast<uintptr_t>(word) & 32) != 0; }
+  static bool fills_downwards(const void* slots) { return (reinterpret_cast<uintptr_t>(slots) & 32) != 0; }
+  bool fills_downwards() const { return fills_downwards(word); }
   /// Of the free slots (there is one) the one to take.
-  unsigned first_of(Word free) const {
-    return fills_downwards() ? 63 - static_cast<unsigned>(__builtin_clzll(free))
-                             : static_cast<unsigned>(__builtin_ctzll(free));
+  static uint64_t first_of(Word free, const void* slots) {
+    return select(reinterpret_cast<uintptr_t>(slots) & 32, highest_bit(free), lowest_bit(free));
   }
+  unsigned first_of(Word free) const { return static_cast<unsigned>(first_of(free, word)); }
   // Inline: gcc drops calls of a function that does nothing else.
   [[gnu::always_inline]] void prefetch() const { __builtin_prefetch(reinterpret_cast<const char*>(word) + 32); }
 };

@@ -89,7 +89,7 @@ class Tables : public TableOps<Policy> {
 
   int64_t size() const {
     // Acquire pairs with the release in add_stripes.
-    const int64_t n = sum(count_, stripes_.load(std::memory_order_acquire));
+    const int64_t n = sum<P>(count_, stripes_.load(std::memory_order_acquire));
     return n < 0 ? 0 : n;
   }
 
@@ -97,10 +97,21 @@ class Tables : public TableOps<Policy> {
   unsigned min_log2() const { return min_log2_.load(std::memory_order_relaxed); }
   void set_min_log2(unsigned log2) { min_log2_.store(log2, std::memory_order_relaxed); }
 
-  Word root() const { return root_.load(std::memory_order_acquire); }
+  /// The root word; 0: there is no table.
+  Word root() const {
+    const Word root = root_.load(std::memory_order_acquire);
+    return root == kNoTable ? 0 : root;
+  }
 
  protected:
-  void count(int64_t n) { add(count_, stripes_.load(std::memory_order_acquire), n); }
+  /// The root word of a table that does not migrate, or something with kMigrating.
+  Word quick_root() const { return root_.load(std::memory_order_acquire); }
+
+  /// `number`: P::thread_number(), where the caller knows it.
+  [[gnu::always_inline]] void count(int64_t n, size_t number) {
+    add<P>(count_, stripes_.load(std::memory_order_acquire), n, number);
+  }
+  void count(int64_t n) { count(n, P::thread_number()); }
 
   /// For a writer: the root word of the table where the hash's bucket can be changed now. 0: no memory.
   Word settle(uint64_t hash) {
@@ -177,6 +188,9 @@ class Tables : public TableOps<Policy> {
 
   void after_erase(Word root, uint64_t hash) {
     count(-1);
+    look_after_erase(root, hash);
+  }
+  void look_after_erase(Word root, uint64_t hash) {
     // One of 64 looks: the counters are many.
     if ((hash & 63) == 0 && log2_of(root) > min_log2()) [[unlikely]]
       maybe_shrink(root);
@@ -203,7 +217,7 @@ class Tables : public TableOps<Policy> {
   /// Frees everything but what entries own; nobody else uses the map any more. `drop(words)` is called for each entry.
   template <class F>
   void free_all(F&& drop) {
-    for (Word root = root_.load(std::memory_order_acquire); root != 0;) {
+    for (Word root = this->root(); root != 0;) {
       Table* t = table(root);
       const Word next = t->next.load(std::memory_order_acquire);
       const uint64_t buckets = uint64_t{1} << log2_of(root);
@@ -225,7 +239,7 @@ class Tables : public TableOps<Policy> {
       free_table(root);
       root = next & ~kMigrating;
     }
-    root_.store(0, std::memory_order_relaxed);
+    root_.store(kNoTable, std::memory_order_relaxed);
     if (Stripes<P>* s = stripes_.load(std::memory_order_acquire)) free_stripes(s);
     stripes_.store(nullptr, std::memory_order_relaxed);
     count_.store(0, std::memory_order_relaxed);
@@ -321,7 +335,7 @@ class Tables : public TableOps<Policy> {
     if (log2_of(root) >= kStripedLog2)
       table(root)->grow_at.store(max_entries(log2_of(root)) / 2, std::memory_order_relaxed);
     add_stripes(log2_of(root));
-    Word none = 0;
+    Word none = kNoTable;
     // Release publishes the table; acquire: another thread's.
     if (root_.compare_exchange_strong(none, root, std::memory_order_acq_rel, std::memory_order_acquire)) return root;
     free_table(root);
@@ -453,8 +467,11 @@ class Tables : public TableOps<Policy> {
     }
   }
 
+  // As if it migrated: so that fast paths look once.
+  static constexpr Word kNoTable = kMigrating;
+
   // First line: what readers read. Second line: what writers of small maps write.
-  alignas(64) Atomic<Word> root_{0};
+  alignas(64) Atomic<Word> root_{kNoTable};
   Atomic<Stripes<P>*> stripes_{nullptr};
 
  protected:

@@ -25,11 +25,12 @@ constexpr uint8_t tag_of(uint64_t hash) {
 struct alignas(8) TagBytes {
   std::atomic<uint8_t> tag[8] = {};
 
-  void set(unsigned slot, uint8_t value) noexcept {
+  void set(uint64_t slot, uint8_t value) noexcept {
     // Release: as with the slots' words, see BucketOps::search.
     tag[slot].store(value, std::memory_order_release);
   }
-  /// Bit i is set where tag i is that of the hash, for i < 8; bits above 7 say nothing. An acquire load of each tag.
+  /// Bit i is set where tag i is that of the hash, for i < 8; bits 8 to 15 say nothing, higher ones are 0. An acquire
+  /// load of each tag.
   [[gnu::always_inline]] uint64_t equal(uint64_t hash) const noexcept {
 #if defined(__SSE2__)
     __m128i all;  // a load of this machine acquires
@@ -54,14 +55,26 @@ struct alignas(8) TagBytes {
   }
 };
 
-/// The number of the lowest bit that is set; where none is, anything below 64, or 64.
+/// The number of the lowest bit that is set; where none is, anything.
 [[gnu::always_inline]] inline uint64_t lowest_bit(uint64_t word) {
 #if defined(__x86_64__)
   // The builtin may take it for granted that there is one. (As tzcnt or, on machines without it, bsf.)
-  asm("rep bsfq %0, %0" : "+r"(word) : : "cc");
-  return word;
+  uint64_t number;
+  asm("rep bsfq %1, %0" : "=r"(number) : "r"(word) : "cc");
+  return number;
 #else
   return word == 0 ? 64 : static_cast<uint64_t>(__builtin_ctzll(word));
+#endif
+}
+
+/// The number of the highest bit that is set; where none is, anything.
+[[gnu::always_inline]] inline uint64_t highest_bit(uint64_t word) {
+#if defined(__x86_64__)
+  uint64_t number;
+  asm("bsrq %1, %0" : "=r"(number) : "r"(word) : "cc");
+  return number;
+#else
+  return 63 - static_cast<uint64_t>(__builtin_clzll(word | 1));
 #endif
 }
 
@@ -71,14 +84,27 @@ struct alignas(8) TagBytes {
   return word;
 }
 
-/// `yes` where `condition` is not 0, else `no`, without a branch: where nobody can predict which, a compiler that makes
-/// one costs 5 ns, and more than 100 where the condition waits for memory.
+/// `yes` where `condition` is not 0, else `no`, without a branch.
 [[gnu::always_inline]] inline uint64_t select(uint64_t condition, uint64_t yes, uint64_t no) {
 #if defined(__x86_64__)
   asm("test %1, %1\n\tcmovne %2, %0" : "+&r"(no) : "r"(condition), "rm"(yes) : "cc");
   return no;
 #else
   return condition != 0 ? yes : no;
+#endif
+}
+
+/// Both words become the other ones where `condition` is not 0, without a branch: where nobody can predict which, a
+/// compiler that makes one costs 5 ns, and more than 100 where the condition waits for memory.
+[[gnu::always_inline]] inline void select(uint64_t condition, uint64_t& a, uint64_t if_a, uint64_t& b, uint64_t if_b) {
+#if defined(__x86_64__)
+  asm("test %2, %2\n\tcmovne %3, %0\n\tcmovne %4, %1"
+      : "+&r"(a), "+&r"(b)
+      : "r"(condition), "rm"(if_a), "rm"(if_b)
+      : "cc");
+#else
+  a = condition != 0 ? if_a : a;
+  b = condition != 0 ? if_b : b;
 #endif
 }
 

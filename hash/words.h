@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//
+// words.h - find, insert and erase of keys of one word with values of one word, as long as nobody interferes.
+//
+// Owns: Words, the fast paths of a map. What they cannot do so simply they leave undone (Quick::kNot), and the caller
+// does it by core.h. They neither allocate nor retire, so a brief pin is enough (epoch.h).
+//
+// Whether the key is there nobody can predict, and a wrong guess costs all that was begun behind it: the more, the
+// longer the answer takes from memory. So nothing here branches on it. Addresses are selected instead: where no tag fits
+// a find looks at the bucket's head again, and an erase exchanges a word of its own. What is read from memory decides no
+// jump but those that are hardly ever taken. The rest is instructions: how many operations overlap while one waits for
+// its line, that the processor's queues say.
+#pragma once
+
+#include "hash/tables.h"
+
+namespace ashlar::hash_core {
+
+/// kNot: nothing was done.
+enum class Quick { kDone, kKept, kNot };
+
+template <class Policy>
+class Words : public Tables<Policy> {
+ public:
+  using Base = Tables<Policy>;
+  using Ops = BucketOps<Policy>;
+  using Base::Base;
+  using Base::kSlots;
+  using Base::kWords;
+  using typename Base::Bucket;
+  using typename Base::P;
+  using Pair = typename P::Pair;
+
+  struct Hit {
+    Word value;  // something, where it was not found
+    Word found;  // not 0: it was
+  };
+  /// False: use Core::find_word_slow.
+  [[gnu::always_inline]] bool find_word(uint64_t hash, Word key, Hit& hit) const {
+    const Word root = this->quick_root();
+    if ((root & kMigrating) != 0) [[unlikely]]
+      return false;
+    using At = const typename Base::template Atomic<Word>*;
+    const Bucket b = Base::bucket_fast(root, hash);
+    auto& top = b.top;
+    const auto& tags = b.tags;
+    const Word slots = reinterpret_cast<Word>(b.word);
+    b.prefetch();
+    const Word head = top.load_head(std::memory_order_acquire);
+    const Word over = top.load_over(std::memory_order_acquire);
+    const Word hits = tags.equal(hash) & head;
+    Word at = reinterpret_cast<Word>(Base::table(root)->nothing), expected = may_be_in(over, hash);
+    select(hits, at, slots + lowest_bit(hits) * (kWords * 8), expected, key);
+    const Word wrong = reinterpret_cast<At>(at)[0].load(std::memory_order_acquire) ^ expected;
+    hit.value = reinterpret_cast<At>(at)[1].load(std::memory_order_acquire);
+    hit.found = hits;
+    return (wrong | (head ^ top.load_head(std::memory_order_relaxed))) == 0;
+  }
+
+  /// Adds an entry, if its key is not there (kKept: it was). `number`: of the caller's epoch record.
+  [[gnu::always_inline]] Quick insert_word(uint64_t hash, Word key, Word value, size_t number) {
+    const Word root = this->quick_root();
+    if ((root & kMigrating) != 0) [[unlikely]]
+      return Quick::kNot;
+    const Bucket b = Base::bucket_fast(root, hash);
+    auto& top = b.top;
+    auto& tags = b.tags;
+    auto* const slots = b.word;
+    b.prefetch();
+    const Word head = top.load_head(std::memory_order_acquire);
+    const Word over = top.load_over(std::memory_order_acquire);
+    if (const Word hits = tags.equal(hash) & head; hits != 0) {
+      const bool same = slots[lowest_bit(hits) * kWords].load(std::memory_order_acquire) == key;
+      return same && head == top.load_head(std::memory_order_relaxed) ? Quick::kKept : Quick::kNot;
+    }
+    const Word free = free_bits(head, kSlots);
+    if ((may_be_in(over, hash) | (head & kFilling)) != 0 || free == 0) [[unlikely]]
+      return Quick::kNot;
+    // As Ops::put does it. (The claim succeeds only if all that we saw was of one version.)
+    const Word slot = Bucket::first_of(free, slots), one = Word{1} << slot, claim = head + (one << kBusyShift);
+    Word expected = head;
+    P::step();
+    if (!top.cas_head(expected, claim)) [[unlikely]]
+      return Quick::kNot;
+    tags.set(slot, tag_of(hash));
+    auto* const at = slots + slot * kWords;
+    at[0].store(key, std::memory_order_release);
+    at[1].store(value, std::memory_order_release);
+    expected = claim;
+    P::step();
+    if (!top.cas_head(expected, head + one + kOneVersion)) [[unlikely]] {
+      Ops::give_back(b, static_cast<unsigned>(slot));
+      return Quick::kNot;
+    }
+    this->count(1, number);
+    return Quick::kDone;
+  }
+
+  /// Removes a key (kKept: it was not there); `value` is what it had. `aftermath`: call after_erase_word, with a pin.
+  [[gnu::always_inline]] Quick erase_word(uint64_t hash, Word key, Word& value, size_t number, bool& aftermath) {
+    const Word root = this->quick_root();
+    if ((root & kMigrating) != 0) [[unlikely]]
+      return Quick::kNot;
+    const Bucket b = Base::bucket_fast(root, hash);
+    auto& top = b.top;
+    const auto& tags = b.tags;
+    auto* const slots = b.word;
+    b.prefetch();
+    const Word head = top.load_head(std::memory_order_acquire);
+    const Word over = top.load_over(std::memory_order_acquire);
+    const Word hits = tags.equal(hash) & head;
+    if (hits == 0) {
+      const Word wrong = may_be_in(over, hash) | (head ^ top.load_head(std::memory_order_relaxed));
+      return wrong == 0 ? Quick::kKept : Quick::kNot;
+    }
+    const Word slot = lowest_bit(hits);
+    if (slots[slot * kWords].load(std::memory_order_acquire) != key || (head & kFilling) != 0) [[unlikely]]
+      return Quick::kNot;
+    value = slots[slot * kWords + 1].load(std::memory_order_acquire);
+    Word expected = head;
+    P::step();
+    if (!top.cas_head(expected, erased(head, static_cast<unsigned>(slot)) + kOneVersion)) [[unlikely]]
+      return Quick::kNot;
+    this->count(-1, number);
+    // One of 64 looks whether the table should shrink; one of 4 pulls an entry of the overflow block into the slot.
+    aftermath = ((hash & 63) == 0) | ((over != 0) & ((hash & 3) == 0));
+    return Quick::kDone;
+  }
+};
+
+}  // namespace ashlar::hash_core
