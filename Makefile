@@ -280,7 +280,7 @@ lint: | deps
 	  scripts/lint --cache '$(BUILD)/lint' --jobs $(JOBS)
 
 # The modules' public headers that exist, each installed as <ashlar/...>.
-map_headers := $(addprefix hash/,hash.h hash_map.h core.h tables.h migration.h counters.h exceptions.h bucket.h layout.h tags.h policies.h mix.h)
+map_headers := $(addprefix hash/,hash.h hash_map.h word_map.h core.h words.h tables.h migration.h counters.h exceptions.h bucket.h layout.h tags.h policies.h mix.h)
 slice_headers := sizeclass/growth.h alloc/slice/*.h
 public_headers := $(wildcard alloc/ashlar.h alloc/epoch.h chan/chan.h chan/chan.hpp $(map_headers) $(slice_headers))
 lib_dir = $(DESTDIR)$(PREFIX)/lib

@@ -130,9 +130,7 @@ struct BucketOps {
   }
 
   /// The USED slots with the tag of `hash`: all where its entry can be.
-  [[gnu::always_inline]] static Word hits(Bucket b, Word head, uint64_t hash) {
-    return b.tags.equal(hash) & head;
-  }
+  [[gnu::always_inline]] static Word hits(Bucket b, Word head, uint64_t hash) { return b.tags.equal(hash) & head; }
 
   /// Fills `seen.at` and the words, from a bucket that stands still, or whose version the caller checks afterwards.
   template <class Match>
@@ -219,8 +217,8 @@ struct BucketOps {
     }
   }
 
-  /// A slot has become free, and there is an overflow block: its last entry moves in, which has this tag. As good as may
-  /// be; where others are busy here, it stays.
+  /// A slot has become free, and there is an overflow block: its last entry moves in, which has this tag. As good as
+  /// may be; where others are busy here, it stays.
   static void pull_in(Bucket b, Word head, Word over, uint8_t tag) {
     const Word free = free_bits(head, kSlots);
     if (free == 0) return;

@@ -26,8 +26,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "hash/core.h"
 #include "hash/policies.h"
+#include "hash/word_map.h"
 
 namespace ashlar {
 
@@ -47,13 +47,12 @@ struct MapStatistics {
 template <class K, class V, class Hash = hash<K>, class Eq = std::equal_to<K>, class Plat = hash_core::Platform>
 class hash_map {  // NOLINT(readability-identifier-naming): as std
   using Policy = hash_core::MapPolicy<K, V, Hash, Eq, Plat>;
-  using Core = hash_core::Core<Policy>;
+  using Core = hash_core::WordMap<Policy>;
   using Seen = typename Core::Seen;
   using Word = hash_core::Word;
   using Pin = typename Plat::Pin;
   using Action = hash_core::Action;
   using Outcome = hash_core::Outcome;
-  using Quick = hash_core::Quick;
   static constexpr unsigned kWords = Core::kWords;
 
  public:
@@ -77,7 +76,8 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   template <class Q = K>
   [[gnu::always_inline]] std::optional<V> find(const Q& key) const {
     if constexpr (kPlainKey<Q> && kMode == hash_core::Mode::kInline) {
-      const auto hit = find_plain(key);
+      const uint64_t hash = hash_of(key);
+      const auto hit = core_.find_pinned(hash, match(key, hash).first());
       // Hidden, so that it is no branch: it moves the flag.
       std::optional<V> result(hash_core::from_word<V>(hash_core::hidden(hit.value)));
       if (hash_core::hidden(hit.found) == 0) result.reset();
@@ -144,7 +144,9 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     if constexpr (kPlainKey<std::remove_cvref_t<Q>> && kMode == hash_core::Mode::kInline) {
       Word words[kWords];
       Policy::make(words, hash, key, std::forward<A>(arguments)...);
-      return insert_plain(hash, words[0], words[1]);
+      const Outcome outcome = core_.insert_pinned(hash, words[0], words[1]);
+      need(outcome != Outcome::kNoMemory);
+      return outcome == Outcome::kDone;
     }
     const Pin pin;
     Unused fresh;
@@ -415,70 +417,10 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   template <class Q>
   static constexpr bool kPlainKey =
       std::is_same_v<decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
-  [[gnu::always_inline]] typename Core::Hit find_plain(const K& key) const {
-    const uint64_t hash = hash_of(key);
-    const Word word = match(key, hash).first();
-    typename Core::Hit hit;
-    if (auto* head = Plat::enter_briefly(); head != nullptr) [[likely]] {
-      const bool sure = core_.find_word(hash, word, hit);
-      Plat::leave(head);
-      if (sure) [[likely]]
-        return hit;
-    }
-    return find_plain_slow(hash, word);
-  }
-  [[gnu::noinline]] typename Core::Hit find_plain_slow(uint64_t hash, Word key) const {
-    const Pin pin;
-    return core_.find_word_slow(hash, key);
-  }
-
-  [[gnu::always_inline]] bool insert_plain(uint64_t hash, Word key, Word value) {
-    if (auto* head = Plat::enter_briefly(); head != nullptr) [[likely]] {
-      const Quick quick = core_.insert_word(hash, key, value, head->number);
-      Plat::leave(head);
-      if (quick != Quick::kNot) [[likely]]
-        return quick == Quick::kDone;
-    }
-    return insert_plain_slow(hash, key, value);
-  }
-  [[gnu::noinline]] bool insert_plain_slow(uint64_t hash, Word key, Word value) {
-    const Pin pin;
-    const auto decide = [&](const Seen& s, Word* fresh) {
-      fresh[0] = key;
-      fresh[1] = value;
-      return s.found() ? Action::kKeep : Action::kPut;
-    };
-    Seen seen;
-    const Outcome outcome = core_.modify(hash, hash_core::WordMatch{key}, decide, &seen);
-    need(outcome != Outcome::kNoMemory);
-    return outcome == Outcome::kDone;
-  }
-
   [[gnu::always_inline]] bool erase_plain(const K& key, Word& value) {
     const uint64_t hash = hash_of(key);
-    const Word word = match(key, hash).first();
-    if (auto* head = Plat::enter_briefly(); head != nullptr) [[likely]] {
-      bool aftermath = false;
-      const Quick quick = core_.erase_word(hash, word, value, head->number, aftermath);
-      Plat::leave(head);
-      if (aftermath) [[unlikely]]
-        after_erase_plain(hash);
-      if (quick != Quick::kNot) [[likely]]
-        return quick == Quick::kDone;
-    }
-    return erase_plain_slow(hash, word, value);
-  }
-  [[gnu::noinline]] void after_erase_plain(uint64_t hash) {
-    const Pin pin;
-    core_.after_erase_word(hash);
-  }
-  [[gnu::noinline]] bool erase_plain_slow(uint64_t hash, Word key, Word& value) {
-    const Pin pin;
-    Seen seen;
-    const auto decide = [](const Seen& s, Word*) { return s.found() ? Action::kErase : Action::kKeep; };
-    const Outcome outcome = core_.modify(hash, hash_core::WordMatch{key}, decide, &seen);
+    const Outcome outcome = core_.erase_pinned(hash, match(key, hash).first(), value);
     need(outcome != Outcome::kNoMemory);
-    if (outcome == Outcome::kDone) value = seen.words[1];
     return outcome == Outcome::kDone;
   }
 

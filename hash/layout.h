@@ -101,7 +101,7 @@ constexpr Word filled(Word head, unsigned slot) {
   return head ^ (Word{1} << slot | Word{1} << (kBusyShift + slot));
 }
 constexpr Word given_back(Word head, unsigned slot) {
-  return head ^ Word{1} << (kBusyShift + slot);
+  return head ^ Word { 1 } << (kBusyShift + slot);
 }
 constexpr Word erased(Word head, unsigned slot) {
   return (head ^ Word{1} << slot) | Word{1} << (kDeletedShift + slot);

@@ -86,8 +86,13 @@ struct Migration : TableOps<Policy> {
   using Ops::bucket_at;
   using Ops::kSlots;
   using Ops::kWords;
+  using Ops::table;
   using Ops::unit_log2;
   using typename Ops::Bucket;
+  using typename Ops::Table;
+
+  static constexpr uint64_t kAhead = 8;             // units
+  static constexpr size_t kFaultBytes = 64 * 1024;  // 20 us of the kernel's time
 
   const Policy& policy;
   uint64_t seed;
@@ -95,6 +100,41 @@ struct Migration : TableOps<Policy> {
 
   Migration(const Policy& p, uint64_t s, typename Ops::template Atomic<uint64_t>* figure)
       : policy(p), seed(s), overtaken(figure) {}
+
+  /// Each exchange waits for its line, and what is behind it is not begun: so the lines of a unit's old bucket are
+  /// asked for before; and, once those of the unit kAhead / 2 before it are there, its overflow block.
+  static void ask_for(Word from, Word to, uint64_t unit, uint64_t units) {
+    const unsigned shift = log2_of(from) - unit_log2(from, to);
+    if (unit < units) {
+      const Bucket b = bucket_at(from, unit << shift);
+      __builtin_prefetch(&b.top, 1);
+      __builtin_prefetch(b.word);
+      __builtin_prefetch(b.word + kSlots * kWords - 1);
+    }
+    if (const uint64_t near = unit - kAhead / 2; near < units) {
+      // Relaxed: only its address is used.
+      if (const Word over = bucket_at(from, near << shift).top.load_over(std::memory_order_relaxed); over != 0)
+        __builtin_prefetch(Ops::over_block(over));
+    }
+  }
+
+  /// Before the first chunk of each 64 KiB of each part of a new table: 16 pages in one go cost half of what 16
+  /// faults do.
+  static void fault_in(Word from, Word to, uint64_t chunk) {
+    if (table(to)->bytes < 2 * kFaultBytes) return;
+    const uint64_t buckets = Policy::kChunkUnits << (log2_of(to) - unit_log2(from, to));
+    fault_in_part(to, table(to) + 1, chunk, buckets * sizeof(typename Ops::Pair));
+    fault_in_part(to, table(to)->tags, chunk, buckets * sizeof(typename Ops::Tags));
+    fault_in_part(to, table(to)->slots, chunk, buckets * Ops::kSlotBytes);
+  }
+  /// `bytes` of each chunk, from `begin` on in the table.
+  static void fault_in_part(Word to, void* begin, uint64_t chunk, size_t bytes) {
+    const size_t piece = (chunk * bytes + kFaultBytes - 1) / kFaultBytes * kFaultBytes;
+    if (bytes > kFaultBytes || piece >= (chunk + 1) * bytes) return;
+    char* from = static_cast<char*>(begin) + piece;
+    const auto rest = static_cast<size_t>(reinterpret_cast<char*>(table(to)) + table(to)->bytes - from);
+    P::fault_in(from, rest < kFaultBytes ? rest : kFaultBytes);
+  }
 
   /// Fills the new buckets of a unit. False: no memory; then they can still be filled later.
   bool unit(Word from, Word to, uint64_t unit) const {
@@ -136,7 +176,7 @@ struct Migration : TableOps<Policy> {
       bool ok = false;
       Word rest = Ops::new_over(n[half] - slots, &ok);
       if (!ok) return false;
-      for (unsigned i = slots; i < n[half]; ++i) 
+      for (unsigned i = slots; i < n[half]; ++i)
         Ops::set_over_entry(rest, i - slots, kept[half][i].words, kept[half][i].tag);
       if (!fill_fresh(bucket_at(to, 2 * unit + half), kept[half], slots, rest)) return false;
     }
@@ -145,7 +185,8 @@ struct Migration : TableOps<Policy> {
 
   /// Claims a fresh bucket and fills slots with n entries; `over` becomes its overflow block. False: another thread
   /// did, or does, and the block is gone.
-  static bool fill_fresh(Bucket b, const Moving* kept, unsigned n, Word over) {
+  // (Inline: a bucket's three words by way of the stack cost more than what is done with them.)
+  [[gnu::always_inline]] static bool fill_fresh(Bucket b, const Moving* kept, unsigned n, Word over) {
     const unsigned first = b.fills_downwards() ? kSlots - n : 0;
     const Word all = ((Word{1} << n) - 1) << first;
     const Word filled = kReady | all | kOneVersion;

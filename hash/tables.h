@@ -48,15 +48,14 @@ class Tables : public TableOps<Policy> {
   template <class T>
   using Atomic = typename P::template Atomic<T>;
 
-  /// Entries that a table of 2^log2 buckets takes before it grows: 80 % of the slots (4.8 of 6), where one of 10 entries
-  /// is in an overflow block.
+  /// Entries that a table of 2^log2 buckets takes before it grows: 80 % of the slots (4.8 of 6), where one of 10
+  /// entries is in an overflow block.
   static constexpr uint64_t max_entries(unsigned log2) { return ((uint64_t{kSlots} << log2) * 4 + 4) / 5; }
   /// Below that it shrinks: 1 of 7.
   static constexpr uint64_t min_entries(unsigned log2) { return (uint64_t{kSlots} << log2) / 7; }
-  static constexpr uint64_t kAhead = 8;                                       // units
-  static constexpr unsigned kStripedLog2 = 9;                                 // tables from here on have many counters
-  static constexpr unsigned kMaxLog2 = 43 - 7;                                // as many bytes as a heap has addresses
-  static constexpr size_t kFaultBytes = 64 * 1024, kPieceBytes = 128 * 1024;  // 20 us of the kernel's time each
+  static constexpr unsigned kStripedLog2 = 9;        // tables from here on have many counters
+  static constexpr unsigned kMaxLog2 = 43 - 7;       // as many bytes as a heap has addresses
+  static constexpr size_t kPieceBytes = 128 * 1024;  // 20 us of the kernel's time
 
   /// The smallest table for so many entries.
   static constexpr unsigned log2_for(uint64_t entries) {
@@ -124,10 +123,10 @@ class Tables : public TableOps<Policy> {
       if (!help(root)) return 0;
     }
     while (is_frozen(bucket(root, hash).top.load_head(std::memory_order_acquire))) [[unlikely]] {
-      const Word next = next_of(root);
-      if (!migrate_unit(root, next, index_of(hash, unit_log2(root, next)))) return 0;
-      root = next;
-    }
+        const Word next = next_of(root);
+        if (!migrate_unit(root, next, index_of(hash, unit_log2(root, next)))) return 0;
+        root = next;
+      }
     return root;
   }
 
@@ -391,29 +390,11 @@ class Tables : public TableOps<Policy> {
         return true;
       }
     }
-    fault_in(root, next, chunk);
+    Move::fault_in(root, next, chunk);
     if (!migrate_chunk(root, next, chunk)) return false;
     // Near the end: perhaps it was the last one.
     if (chunk + 4 * 64 >= to->chunks && first_open_chunk(from, to) == to->chunks) promote(root, next);
     return true;
-  }
-
-  /// Before the first chunk of each 64 KiB of each part of a new table: 16 pages in one go cost half of what 16
-  /// faults do.
-  static void fault_in(Word from, Word to, uint64_t chunk) {
-    if (table(to)->bytes < kPieceBytes) return;
-    const uint64_t buckets = Policy::kChunkUnits << (log2_of(to) - unit_log2(from, to));
-    fault_in_part(to, table(to) + 1, chunk, buckets * sizeof(typename Ops::Pair));
-    fault_in_part(to, table(to)->tags, chunk, buckets * sizeof(typename Ops::Tags));
-    fault_in_part(to, table(to)->slots, chunk, buckets * Ops::kSlotBytes);
-  }
-  /// `bytes` of each chunk, from `begin` on in the table.
-  static void fault_in_part(Word to, void* begin, uint64_t chunk, size_t bytes) {
-    const size_t piece = (chunk * bytes + kFaultBytes - 1) / kFaultBytes * kFaultBytes;
-    if (bytes > kFaultBytes || piece >= (chunk + 1) * bytes) return;
-    char* from = static_cast<char*>(begin) + piece;
-    const auto rest = static_cast<size_t>(reinterpret_cast<char*>(table(to)) + table(to)->bytes - from);
-    P::fault_in(from, rest < kFaultBytes ? rest : kFaultBytes);
   }
 
   uint64_t first_open_chunk(Table* from, Table* to) const {
@@ -437,9 +418,7 @@ class Tables : public TableOps<Policy> {
     const uint64_t begin = chunk * Policy::kChunkUnits;
     const uint64_t end = begin + Policy::kChunkUnits < units ? begin + Policy::kChunkUnits : units;
     for (uint64_t u = begin; u < end; ++u) {
-      // Each exchange waits for its line, and what is behind an exchange is not begun: so lines are asked for before.
-      if (u + kAhead < units)
-        __builtin_prefetch(&bucket_at(from, (u + kAhead) << (log2_of(from) - unit_log2(from, to))).top, 1);
+      Move::ask_for(from, to, u + Move::kAhead, units);
       if (!migrate_unit(from, to, u)) return false;
     }
     const uint64_t bit = uint64_t{1} << (chunk % 64);

@@ -2,8 +2,8 @@
 //
 // tags.h - the tags of a bucket, compared all at once; selecting without a branch.
 //
-// Owns: TagBytes, lowest_bit, hidden and select: where the map's code depends on the machine. No other file has machine code.
-// In a find that waits for memory the number of instructions decides how many finds overlap (hash/README.md).
+// Owns: TagBytes, lowest_bit, hidden and select: where the map's code depends on the machine. No other file has machine
+// code. In a find that waits for memory the number of instructions decides how many finds overlap (hash/README.md).
 #pragma once
 
 #include <stdint.h>
@@ -20,8 +20,8 @@ constexpr uint8_t tag_of(uint64_t hash) {
   return static_cast<uint8_t>(hash);
 }
 
-/// The tags of a bucket's slots. That the bytes of one look may be of different moments does no harm: the version tells,
-/// as with the slots' words.
+/// The tags of a bucket's slots. That the bytes of one look may be of different moments does no harm: the version
+/// tells, as with the slots' words.
 struct alignas(8) TagBytes {
   std::atomic<uint8_t> tag[8] = {};
 

@@ -6,10 +6,10 @@
 // does it by core.h. They neither allocate nor retire, so a brief pin is enough (epoch.h).
 //
 // Whether the key is there nobody can predict, and a wrong guess costs all that was begun behind it: the more, the
-// longer the answer takes from memory. So nothing here branches on it. Addresses are selected instead: where no tag fits
-// a find looks at the bucket's head again, and an erase exchanges a word of its own. What is read from memory decides no
-// jump but those that are hardly ever taken. The rest is instructions: how many operations overlap while one waits for
-// its line, that the processor's queues say.
+// longer the answer takes from memory. So nothing here branches on it. Addresses are selected instead: where no tag
+// fits a find looks at the bucket's head again, and an erase exchanges a word of its own. What is read from memory
+// decides no jump but those that are hardly ever taken. The rest is instructions: how many operations overlap while one
+// waits for its line, that the processor's queues say.
 #pragma once
 
 #include "hash/tables.h"
