@@ -151,8 +151,8 @@ ASHLAR_EPOCH_API_ void ashlar_epoch_unpin_slow(ashlar::EpochHead<ashlar::EpochAt
 
 namespace ashlar {
 
-/// Begins a pin for what neither pins, nor retires, nor throws, and ends with epoch_leave: so nothing has to be looked at
-/// at its end. Null, and no pin, where that is not so simple: use an EpochPin.
+/// Begins a pin for what neither pins, nor retires, nor throws, and ends with epoch_leave: so nothing has to be looked
+/// at at its end. Null, and no pin, where that is not so simple: use an EpochPin.
 [[gnu::always_inline]] inline EpochHead<EpochAtomics>* epoch_enter_briefly() noexcept {
   EpochHead<EpochAtomics>* head = ashlar_epoch_plain;
   // Relaxed: our own.
