@@ -124,10 +124,11 @@ class Core : public Words<Policy> {
     const Word root = this->root();
     if (root == 0 || (root & kMigrating) != 0) return;
     const Bucket b = Base::bucket(root, hash);
-    // In this order: of a frozen bucket the block may be gone since before our pin.
-    const Word over = b.top.load_over(std::memory_order_acquire);
     const Word head = b.top.load_head(std::memory_order_acquire);
-    if (over != 0 && !is_frozen(head)) pull_in(b, head, over);
+    const Word over = b.top.load_over(std::memory_order_acquire);
+    // Still that version, so that block, and not frozen: of a frozen bucket it may be gone since before our pin.
+    const Word again = b.top.load_head(std::memory_order_acquire);
+    if (over != 0 && same_version(head, again) && !is_frozen(again)) pull_in(b, again, over);
     this->look_after_erase(root, hash);
   }
 

@@ -2,8 +2,9 @@
 //
 // tags.h - the tags of a bucket, compared all at once; selecting without a branch.
 //
-// Owns: TagBytes, lowest_bit, hidden and select: where the map's code depends on the machine. No other file has machine
-// code. In a find that waits for memory the number of instructions decides how many finds overlap (hash/README.md).
+// Owns: TagBytes, lowest_bit, highest_bit, hidden and select: where the map's code depends on the machine. No other
+// file has machine code. In a find that waits for memory the number of instructions decides how many finds overlap
+// (hash/README.md).
 #pragma once
 
 #include <stdint.h>

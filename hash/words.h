@@ -6,10 +6,13 @@
 // does it by core.h. They neither allocate nor retire, so a brief pin is enough (epoch.h).
 //
 // Whether the key is there nobody can predict, and a wrong guess costs all that was begun behind it: the more, the
-// longer the answer takes from memory. So nothing here branches on it. Addresses are selected instead: where no tag
-// fits a find looks at the bucket's head again, and an erase exchanges a word of its own. What is read from memory
-// decides no jump but those that are hardly ever taken. The rest is instructions: how many operations overlap while one
-// waits for its line, that the processor's queues say.
+// longer the answer takes from memory. So a find does not branch on it: where no tag fits it looks at two words of the
+// table's head instead of a slot, and what it reads from memory decides no jump but one that is hardly ever taken. (An
+// insert and an erase do branch: an exchange for nothing costs more.) The rest is instructions: how many operations
+// overlap while one waits for its line, that the processor's queues say. Hence the locals: gcc keeps a structure's
+// fields in memory beside the loads of tags.h.
+//
+// The orders of all loads and stores are those of BucketOps::search, look and put.
 #pragma once
 
 #include "hash/tables.h"
@@ -29,13 +32,15 @@ class Words : public Tables<Policy> {
   using Base::kWords;
   using typename Base::Bucket;
   using typename Base::P;
-  using Pair = typename P::Pair;
 
   struct Hit {
     Word value;  // something, where it was not found
     Word found;  // not 0: it was
   };
   /// False: use Core::find_word_slow.
+  ///
+  /// The root did not migrate. If the bucket is frozen by now, then it became so after we began: what it holds is what
+  /// the map held at that moment, so there is no look for that. What changes a bucket has to look.
   [[gnu::always_inline]] bool find_word(uint64_t hash, Word key, Hit& hit) const {
     const Word root = this->quick_root();
     if ((root & kMigrating) != 0) [[unlikely]]
@@ -74,7 +79,7 @@ class Words : public Tables<Policy> {
       return same && head == top.load_head(std::memory_order_relaxed) ? Quick::kKept : Quick::kNot;
     }
     const Word free = free_bits(head, kSlots);
-    if ((may_be_in(over, hash) | (head & kFilling)) != 0 || free == 0) [[unlikely]]
+    if ((may_be_in(over, hash) | frozen_bit(head)) != 0 || free == 0) [[unlikely]]
       return Quick::kNot;
     // As Ops::put does it. (The claim succeeds only if all that we saw was of one version.)
     const Word slot = Bucket::first_of(free, slots), one = Word{1} << slot, claim = head + (one << kBusyShift);
@@ -114,7 +119,7 @@ class Words : public Tables<Policy> {
       return wrong == 0 ? Quick::kKept : Quick::kNot;
     }
     const Word slot = lowest_bit(hits);
-    if (slots[slot * kWords].load(std::memory_order_acquire) != key || (head & kFilling) != 0) [[unlikely]]
+    if (slots[slot * kWords].load(std::memory_order_acquire) != key || frozen_bit(head) != 0) [[unlikely]]
       return Quick::kNot;
     value = slots[slot * kWords + 1].load(std::memory_order_acquire);
     Word expected = head;
@@ -122,10 +127,16 @@ class Words : public Tables<Policy> {
     if (!top.cas_head(expected, erased(head, static_cast<unsigned>(slot)) + kOneVersion)) [[unlikely]]
       return Quick::kNot;
     this->count(-1, number);
-    // One of 64 looks whether the table should shrink; one of 4 pulls an entry of the overflow block into the slot.
+    // One of 64 looks whether the table should shrink, where look_after_erase does; one of 4 pulls an entry of the
+    // overflow block into the slot.
     aftermath = ((hash & 63) == 0) | ((over != 0) & ((hash & 3) == 0));
     return Quick::kDone;
   }
+
+ private:
+  /// Not 0: frozen. In a table that is or was the root no bucket is seen filling, so of that state it has this bit
+  /// alone.
+  static Word frozen_bit(Word head) { return head & kFilling; }
 };
 
 }  // namespace ashlar::hash_core

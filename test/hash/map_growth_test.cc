@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <functional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hash/hash_map.h"
@@ -235,6 +237,50 @@ TEST(MapGrowth, synchronize_frees_tables_after_reserve) {
   ashlar_epoch_synchronize();
   ashlar_epoch_stats(&s);
   EXPECT_EQ(0u, s.retired_blocks);
+}
+
+/// Between two looks at a bucket another thread changes its overflow block: here, in the middle of a look at it.
+struct Between : ashlar::hash_core::Platform {
+  static inline std::function<void()> change;
+  struct Pair : ashlar::hash_core::HeadPair {
+    ashlar::hash_core::Word load_over(std::memory_order order) const noexcept {
+      const auto seen = HeadPair::load_over(order);
+      if (change) std::exchange(change, nullptr)();
+      return seen;
+    }
+  };
+};
+
+/// What an erase leaves to be done, an entry of the block into the slot that is free: not with a block of before.
+TEST(MapGrowth, the_overflow_block_changes_while_an_entry_is_pulled_in) {
+  struct Constant {
+    size_t operator()(uint64_t) const { return 1; }
+  };
+  using Map = ashlar::hash_map<uint64_t, uint64_t, Constant, std::equal_to<uint64_t>, Between>;
+  uint64_t met = 0;
+  // Of the maps' hashes one of 4 has an aftermath, and only the key in the lowest slot, of equal tags, takes that way.
+  for (uint64_t round = 0; round < 2200; ++round) {
+    Map map;
+    const uint64_t key = round % 11, other = (key + 5) % 11;
+    for (uint64_t k = 0; k < 11; ++k) ASSERT_TRUE(map.insert(k, k + 1));
+    bool changed = false;
+    // The first look is the erase's own, the second one that of what it leaves to be done.
+    Between::change = [&] {
+      Between::change = [&] {
+        changed = true;
+        ++met;
+        EXPECT_EQ(other + 1, map.erase(other).value());
+      };
+    };
+    ASSERT_EQ(key + 1, map.erase(key).value());
+    Between::change = nullptr;
+    for (uint64_t k = 0; k < 11; ++k) {
+      const bool gone = k == key || (k == other && changed);
+      ASSERT_EQ(gone ? 0 : k + 1, map.find(k).value_or(0)) << key << ' ' << k << ' ' << changed;
+    }
+    ASSERT_EQ(changed ? 9u : 10u, map.size());
+  }
+  EXPECT_GT(met, 0u);
 }
 
 }  // namespace

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+//
+// map_tags_test.cc - tags.h: what the machine's instructions say is what the plain words say; and brief pins.
+#include "hash/tags.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "alloc/epoch.h"
+#include "test/alloc/test_util.h"
+
+namespace ashlar_test {
+namespace {
+
+using namespace ashlar::hash_core;
+
+TEST(MapTags, equal_says_which_bytes_are_the_hashes_lowest) {
+  std::mt19937_64 random(announce_seed());
+  for (int round = 0; round < 20000; ++round) {
+    TagBytes tags;
+    uint64_t all = 0, expected = 0;
+    const uint64_t hash = random();
+    for (unsigned i = 0; i < 8; ++i) {
+      // Often the tag, or one bit beside it.
+      const auto tag = static_cast<uint8_t>(random() % 3 == 0   ? hash
+                                            : random() % 3 == 0 ? hash ^ (1u << (random() % 8))
+                                                                : random());
+      tags.set(i, tag);
+      all |= uint64_t{tag} << (8 * i);
+      if (tag == tag_of(hash)) expected |= uint64_t{1} << i;
+    }
+    ASSERT_EQ(expected, TagBytes::equal_bytes(all, tag_of(hash))) << std::hex << all << ' ' << hash;
+    ASSERT_EQ(expected, tags.equal(hash) & 255) << std::hex << all << ' ' << hash;
+    ASSERT_EQ(0u, tags.equal(hash) >> 16);
+  }
+}
+
+TEST(MapTags, bits_and_selecting) {
+  for (unsigned i = 0; i < 64; ++i) {
+    EXPECT_EQ(i, lowest_bit(~uint64_t{0} << i));
+    EXPECT_EQ(i, highest_bit(~uint64_t{0} >> (63 - i)));
+    EXPECT_EQ(7u, select(uint64_t{1} << i, 7, 9));
+    uint64_t a = 1, b = 2;
+    select(uint64_t{1} << i, a, 3, b, 4);
+    EXPECT_EQ(3u, a);
+    EXPECT_EQ(4u, b);
+  }
+  EXPECT_EQ(9u, select(0, 7, 9));
+  uint64_t a = 1, b = 2;
+  select(0, a, 3, b, 4);
+  EXPECT_EQ(1u, a);
+  EXPECT_EQ(2u, b);
+  EXPECT_EQ(5u, hidden(5));
+}
+
+/// A brief pin is none where another one lasts, and keeps memory as one does.
+TEST(MapTags, brief_pins) {
+  { const ashlar::EpochPin first; }  // the thread has a record
+  ashlar_epoch_statistics before{}, during{}, after{};
+  ashlar_epoch_stats(&before);
+  auto* head = ashlar::epoch_enter_briefly();
+  EXPECT_EQ(before.fenced != 0, head == nullptr);
+  if (head != nullptr) {
+    ashlar_epoch_stats(&during);
+    EXPECT_EQ(before.pinned + 1, during.pinned);
+    ashlar::epoch_leave(*head);
+  }
+  ashlar_epoch_stats(&after);
+  EXPECT_EQ(before.pinned, after.pinned);
+  const ashlar::EpochPin pin;
+  EXPECT_EQ(nullptr, ashlar::epoch_enter_briefly());
+}
+
+}  // namespace
+}  // namespace ashlar_test
