@@ -26,7 +26,7 @@ constinit std::atomic<uint32_t> barrier{kNotAsked};
 
 struct Shipped : EpochAtomics {
   using Plain = EpochAtomics;
-  static constexpr uint32_t kBagBlocks = 126;
+  static constexpr uint32_t kBagBlocks = 254;
 
   static void heavy_barrier() noexcept {
     if (barrier.load(std::memory_order_relaxed) == kWorks) os::process_barrier();
@@ -40,7 +40,7 @@ struct Shipped : EpochAtomics {
     return p == nullptr ? nullptr : reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(p) + 127) & ~uintptr_t{127});
   }
 };
-static_assert(sizeof(EpochBag<Shipped>) <= 2048, "a size class");
+static_assert(sizeof(EpochBag<Shipped>) <= 4096, "a size class");
 
 using Core = EpochCore<Shipped>;
 using Record = Core::Record;
@@ -62,7 +62,7 @@ Record* self() {
 
 void thread_exit(void* record) {
   auto* r = static_cast<Record*>(record);
-  const bool retired = r->open != nullptr || r->first != nullptr;
+  const bool retired = r->open != nullptr || r->first != nullptr || r->rest.at != nullptr;
   if (retired) {
     r->held = 0;
     epoch_leave<EpochAtomics>(*r);
@@ -71,6 +71,7 @@ void thread_exit(void* record) {
     for (uint64_t i = 0; i <= Core::kGrace; ++i) {
       const uint64_t before = r->bytes.load(std::memory_order_relaxed);
       core.collect(r);
+      core.free_rest(r);
       if (r->bytes.load(std::memory_order_relaxed) < before) i = 0;
     }
   }
@@ -117,12 +118,30 @@ Record* self_attached() {
   return r != nullptr ? r : attach_self();
 }
 
+/// While much memory is retired the ends of pins look after it. Brief pins have no such look: so there are none, unless
+/// it is a reader who keeps it.
+constexpr uint32_t kPatience = 4096;  // pins
+
+void choose_pins(Record* r) {
+  const bool brief = !r->fenced && ((r->held & Head::kUrgent) == 0 || r->urgent_ends >= kPatience);
+  ashlar_epoch_plain = brief ? r : &stranger.head;
+}
+
 /// Ends the outermost pin, and looks after much retired memory, if there is.
 void leave(Record* r) {
   epoch_leave<EpochAtomics>(*r);
   if ((r->held & Head::kUrgent) == 0) return;
-  core.collect(r);
-  if (r->first == nullptr) r->held &= ~Head::kUrgent;
+  // Relaxed: our own.
+  const uint64_t before = r->bytes.load(std::memory_order_relaxed);
+  // A rest is as much as one call of the kernel does: one for 8 pins.
+  if ((r->urgent_ends++ & 7) == 0) core.free_rest(r);
+  if (core.is_much(r)) core.collect(r);
+  if (r->bytes.load(std::memory_order_relaxed) < before) r->urgent_ends = 1;
+  if (r->rest.at == nullptr && !core.is_much(r)) {
+    r->held &= ~Head::kUrgent;
+    r->urgent_ends = 0;
+  }
+  choose_pins(r);
 }
 
 void release_block(void* block) {
@@ -206,11 +225,19 @@ void ashlar_epoch_unpin() noexcept {
 }
 
 void ashlar_epoch_retire(void* block) noexcept {
-  if (block != nullptr) core.retire(self_attached(), block, usable_size(block), release_block);
+  if (block != nullptr) ashlar_epoch_retire_with(block, usable_size(block), release_block);
 }
 
 void ashlar_epoch_retire_with(void* block, size_t bytes, void (*release)(void*)) noexcept {
-  core.retire(self_attached(), block, bytes, release);
+  Record* r = self_attached();
+  core.retire(r, block, bytes, release);
+  if (r != nullptr && (r->held & Head::kUrgent) != 0) choose_pins(r);
+}
+
+void ashlar_epoch_retire_rest(void* block, size_t bytes, void (*release)(void*)) noexcept {
+  Record* r = self_attached();
+  core.retire_rest(r, block, bytes, release);
+  if (r != nullptr && (r->held & Head::kUrgent) != 0) choose_pins(r);
 }
 
 int ashlar_epoch_synchronize() noexcept {
@@ -226,6 +253,7 @@ int ashlar_epoch_synchronize() noexcept {
       if (!core.advance()) nap();
     }
     core.collect(r);
+    while (r->rest.at != nullptr) core.free_rest(r);
     const uint64_t left = r->bytes.load(std::memory_order_relaxed);
     if (left == 0 || left >= before) return 0;
     before = left;

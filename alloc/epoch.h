@@ -10,7 +10,7 @@
  * pays, with membarrier(2), once for a batch. Where the kernel refuses that (and with ASHLAR_CONF=membarrier:off) each
  * pin is one atomic exchange instead; the process chooses once, at its first pin.
  *
- * Bound: a thread keeps at most 4 batches (of 126 blocks, or 64 KiB and the last block) when no pin lasts. A pin
+ * Bound: a thread keeps at most 4 batches (of 254 blocks, or 64 KiB and the last block) when no pin lasts. A pin
  * that lasts - a reader that sleeps inside of one - keeps everything that is retired meanwhile, by all threads, and
  * nothing else waits for it: operations go on, memory grows (ashlar_epoch_stats says how much). So do not sleep with a
  * pin.
@@ -52,6 +52,13 @@ ASHLAR_EPOCH_API_ void ashlar_epoch_retire(void* block) ASHLAR_EPOCH_NOEXCEPT_;
  * thread that retires or ends; it may pin, unpin and retire.
  */
 ASHLAR_EPOCH_API_ void ashlar_epoch_retire_with(void* block, size_t bytes,
+                                                void (*release)(void*)) ASHLAR_EPOCH_NOEXCEPT_;
+
+/**
+ * For a `release` that does its work in parts: retires what it has left of its block, which nobody reaches any more. So
+ * that need not wait for readers: it is released by one of the next 8 pins of this thread that end, or later.
+ */
+ASHLAR_EPOCH_API_ void ashlar_epoch_retire_rest(void* block, size_t bytes,
                                                 void (*release)(void*)) ASHLAR_EPOCH_NOEXCEPT_;
 
 /**

@@ -53,6 +53,12 @@ struct alignas(128) EpochRecord : EpochHead<typename P::Plain> {
   EpochBag<P>* spare{nullptr};
   EpochBag<P>* first{nullptr};  // sealed, oldest first
   EpochBag<P>* last{nullptr};
+  struct Rest {
+    void* at;
+    EpochRelease release;
+    size_t bytes;
+  } rest{};                    // what a release left of its block: nobody reaches it
+  uint32_t urgent_ends{0};     // pins that ended, kUrgent, since memory was freed
   bool collecting{false};      // a release that retires does not collect again
   Atomic<uint64_t> blocks{0};  // for statistics
   Atomic<uint64_t> bytes{0};
@@ -105,6 +111,13 @@ class EpochCore {
     r->held = 0;
     r->pinned.store(0, std::memory_order_release);  // as in epoch_leave
     r->collecting = false;
+    if (r->rest.at != nullptr) {
+      const auto rest = take_rest(r);
+      if (provide_open(r))
+        add(r, rest.at, rest.bytes, rest.release);
+      else
+        leak();
+    }
     seal(r);
     if (r->first != nullptr) {
       give_orphans(r->first, r->last);
@@ -120,21 +133,36 @@ class EpochCore {
   /// False: the block leaks.
   bool retire(Record* r, void* block, size_t bytes, EpochRelease release) noexcept {
     if (r == nullptr || !provide_open(r)) {
-      leaked_.fetch_add(1, std::memory_order_relaxed);  // a figure
+      leak();
       return false;
     }
-    Bag* bag = r->open;
-    bag->blocks[bag->count] = {block, release};
-    ++bag->count;
-    bag->bytes += bytes;
-    count(r, r->blocks, 1);
-    count(r, r->bytes, bytes);
+    const Bag* bag = add(r, block, bytes, release);
     if (bag->count == Bag::kCapacity || bag->bytes >= kBagBytes) {
       if (bag->bytes >= kBagBytes) r->held |= Record::kUrgent;
       seal(r);
       collect(r);
     }
     return true;
+  }
+
+  /// For a release function: what it left of its block. Nobody reaches that any more, so it waits for no epoch, but for
+  /// free_rest. (One at a time: another one waits as any block.) False: it leaks.
+  bool retire_rest(Record* r, void* block, size_t bytes, EpochRelease release) noexcept {
+    if (r == nullptr || r->rest.at != nullptr) return retire(r, block, bytes, release);
+    r->rest = {block, release, bytes};
+    count(r, r->blocks, 1);
+    count(r, r->bytes, bytes);
+    r->held |= Record::kUrgent;
+    return true;
+  }
+
+  /// Calls its release function.
+  void free_rest(Record* r) noexcept {
+    if (r->collecting || r->rest.at == nullptr) return;
+    const auto rest = take_rest(r);
+    r->collecting = true;
+    rest.release(rest.at);
+    r->collecting = false;
   }
 
   /// Advances the epoch by one if no pin is older than it. True: it is newer than it was.
@@ -160,6 +188,11 @@ class EpochCore {
     advance();
     free_old(r);
     r->collecting = false;
+  }
+
+  /// Whether the end of each pin shall try to free what waits for the epoch.
+  static bool is_much(const Record* r) noexcept {
+    return r->first != nullptr && r->bytes.load(std::memory_order_relaxed) - r->rest.bytes >= kBagBytes;
   }
 
   void seal(Record* r) noexcept {
@@ -208,6 +241,28 @@ class EpochCore {
   static void count(Record* /*owner*/, Atomic<uint64_t>& figure, uint64_t n) noexcept {
     // Relaxed, and no read-modify-write: a figure that the owner alone writes.
     figure.store(figure.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+
+  void leak() noexcept { leaked_.fetch_add(1, std::memory_order_relaxed); }  // a figure
+
+  /// To the open bag.
+  static Bag* add(Record* r, void* block, size_t bytes, EpochRelease release) noexcept {
+    Bag* bag = r->open;
+    bag->blocks[bag->count] = {block, release};
+    ++bag->count;
+    bag->bytes += bytes;
+    count(r, r->blocks, 1);
+    count(r, r->bytes, bytes);
+    return bag;
+  }
+
+  static typename Record::Rest take_rest(Record* r) noexcept {
+    // Out of the record first: a release may leave the next one, and a fork in the middle must not free twice.
+    const auto rest = r->rest;
+    r->rest = {};
+    count(r, r->blocks, uint64_t{0} - 1);
+    count(r, r->bytes, uint64_t{0} - rest.bytes);
+    return rest;
   }
 
   bool provide_open(Record* r) noexcept {

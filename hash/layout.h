@@ -174,6 +174,9 @@ struct Platform : EpochAtomics {
   static void retire(void* p, size_t bytes, void (*release)(void*)) noexcept {
     ashlar_epoch_retire_with(p, bytes, release);
   }
+  static void retire_rest(void* p, size_t bytes, void (*release)(void*)) noexcept {
+    ashlar_epoch_retire_rest(p, bytes, release);
+  }
   /// A number that tells the threads apart which are pinned at this moment; 0: of a thread without.
   static size_t thread_number() noexcept { return ashlar_epoch_self->number; }
 };

@@ -48,14 +48,17 @@ class Tables : public TableOps<Policy> {
   template <class T>
   using Atomic = typename P::template Atomic<T>;
 
-  /// Entries that a table of 2^log2 buckets takes before it grows: 80 % of the slots (4.8 of 6), where one of 10
-  /// entries is in an overflow block.
-  static constexpr uint64_t max_entries(unsigned log2) { return ((uint64_t{kSlots} << log2) * 4 + 4) / 5; }
+  /// Entries that a table of 2^log2 buckets takes before it grows: 70 % of the slots (4.2 of 6), and 80 % of a large
+  /// one's (1 of 10 entries is then in an overflow block), where memory counts for more than time.
+  static constexpr unsigned kLargeLog2 = 21;
+  static constexpr uint64_t max_entries(unsigned log2) {
+    return ((uint64_t{kSlots} << log2) * (log2 < kLargeLog2 ? 7 : 8) + 9) / 10;
+  }
   /// Below that it shrinks: 1 of 7.
   static constexpr uint64_t min_entries(unsigned log2) { return (uint64_t{kSlots} << log2) / 7; }
   static constexpr unsigned kStripedLog2 = 9;        // tables from here on have many counters
   static constexpr unsigned kMaxLog2 = 43 - 7;       // as many bytes as a heap has addresses
-  static constexpr size_t kPieceBytes = 128 * 1024;  // 20 us of the kernel's time
+  static constexpr size_t kPieceBytes = 256 * 1024;  // 40 us of the kernel's time
 
   /// The smallest table for so many entries.
   static constexpr unsigned log2_for(uint64_t entries) {
@@ -312,7 +315,7 @@ class Tables : public TableOps<Policy> {
     P::deallocate(t);
   }
   /// Once no reader is left. A large table goes a piece at a time, so that none of the operations that this happens in
-  /// waits for all of it: its end is given back, and the rest is retired again.
+  /// waits for all of it: its end is given back, and the rest a little later.
   static void release_table(void* block) {
     auto* t = static_cast<Table*>(block);
     if (t->bytes <= 2 * kPieceBytes) {
@@ -321,7 +324,7 @@ class Tables : public TableOps<Policy> {
     }
     t->bytes = (t->bytes - kPieceBytes) / kPieceBytes * kPieceBytes;
     P::cut(t, t->bytes);
-    P::retire(t, t->bytes, release_table);
+    P::retire_rest(t, t->bytes, release_table);
   }
 
   [[gnu::noinline]] Word first_table() {

@@ -239,6 +239,20 @@ TEST(MapGrowth, synchronize_frees_tables_after_reserve) {
   EXPECT_EQ(0u, s.retired_blocks);
 }
 
+/// Where nothing but finds follows, an old table goes as well.
+TEST(MapGrowth, finds_free_the_old_table) {
+  ashlar::hash_map<uint64_t, uint64_t> map;
+  ashlar_epoch_synchronize();
+  for (uint64_t i = 0; i < 1'000'000; ++i) map.insert(i, i);
+  map.reserve(4'000'000);
+  ashlar_epoch_statistics s{};
+  ashlar_epoch_stats(&s);
+  EXPECT_LT(size_t{10} << 20, s.retired_bytes);
+  for (uint64_t i = 0; i < 10'000; ++i) ASSERT_EQ(i, map.find(i).value());
+  ashlar_epoch_stats(&s);
+  EXPECT_GT(256u << 10, s.retired_bytes);
+}
+
 /// Between two looks at a bucket another thread changes its overflow block: here, in the middle of a look at it.
 struct Between : ashlar::hash_core::Platform {
   static inline std::function<void()> change;

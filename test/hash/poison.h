@@ -69,6 +69,12 @@ struct PoisonPlatform : ashlar::hash_core::Platform {
     else
       Platform::retire(p, bytes, release);
   }
+  static void retire_rest(void* p, size_t bytes, void (*release)(void*)) noexcept {
+    if (early)
+      release(p);
+    else
+      Platform::retire_rest(p, bytes, release);
+  }
 
   static void let_all_go() {
     for (Kept& place : kept) let_go(place);
