@@ -111,14 +111,16 @@ class EpochCore {
     r->held = 0;
     r->pinned.store(0, std::memory_order_release);  // as in epoch_leave
     r->collecting = false;
+    seal(r);
     if (r->rest.at != nullptr) {
+      // To a bag of its own: where a fork stopped the thread the open one may have been full.
       const auto rest = take_rest(r);
       if (provide_open(r))
         add(r, rest.at, rest.bytes, rest.release);
       else
         leak();
+      seal(r);
     }
-    seal(r);
     if (r->first != nullptr) {
       give_orphans(r->first, r->last);
       r->first = r->last = nullptr;
