@@ -463,9 +463,7 @@ TEST(Map, no_growth_at_constant_size_under_churn) {
     }
     const auto after = map.statistics();
     EXPECT_EQ(entries, after.entries);
-    if (entries == 8'000) {
-      EXPECT_EQ(before.growths, after.growths);
-    }
+    EXPECT_GE(before.growths + (entries == 8'000 ? 0 : 1), after.growths);
     EXPECT_GE(entries == 8'000 ? 2048u : 4096u, after.buckets);
     EXPECT_EQ(uint64_t{1} << after.growths, after.buckets);
     EXPECT_EQ(0u, after.shrinks);
