@@ -12,6 +12,7 @@
 //
 //   thread's record:  open bag (being filled) -> sealed bags, oldest first -> freed
 //   thread ends:      its bags -> orphans -> the sealed bags of whoever collects next
+//   rest:             what a release left of its block: freed at the end of a later pin, whatever the epoch
 //
 // Invariants: records are never freed, and stay in the list; `in_use` says whether a thread has it. Bags are touched by
 // the thread that has the record alone, orphans by exchange and compare-exchange of whole lists. No locks: a thread

@@ -33,6 +33,23 @@ ashlar_epoch_statistics stats() {
   return s;
 }
 
+/// A thread that sleeps with a pin.
+struct Sleeper {
+  std::atomic<int> state{0};
+  std::thread thread{[this] {
+    const ashlar::EpochPin pin;
+    state = 1;
+    while (state != 2) usleep(100);
+  }};
+  Sleeper() {
+    while (state != 1) usleep(100);
+  }
+  void wake() {
+    state = 2;
+    thread.join();
+  }
+};
+
 /// Frees what all earlier tests left.
 void settle() {
   ASSERT_EQ(0, ashlar_epoch_synchronize());
@@ -66,21 +83,14 @@ TEST(Epoch, retired_blocks_are_bounded_while_nobody_stays_pinned) {
 
 TEST(Epoch, nothing_is_freed_under_a_pin_and_everything_after_a_sleeper_woke) {
   settle();
-  std::atomic<int> state{0};
-  std::thread sleeper([&] {
-    const ashlar::EpochPin pin;
-    state = 1;
-    while (state != 2) usleep(100);
-  });
-  while (state != 1) usleep(100);
+  Sleeper sleeper;
   // A stalled reader: the others go on, what they retire stays.
   retire_some(100'000);
   EXPECT_EQ(0u, freed.load());
   EXPECT_EQ(100'000u, stats().retired_blocks);
   EXPECT_EQ(100'000u * 32, stats().retired_bytes);
   EXPECT_EQ(1u, stats().pinned);
-  state = 2;
-  sleeper.join();
+  sleeper.wake();
   retire_some(600);
   EXPECT_GE(freed.load(), 100'000u);
   EXPECT_EQ(0, ashlar_epoch_synchronize());
@@ -164,21 +174,14 @@ TEST(Epoch, a_rest_goes_at_the_ends_of_pins_and_waits_for_nobody) {
   retire_parts(10);
   for (int i = 0; i < 4; ++i) const ashlar::EpochPin pin;
   ASSERT_GE(freed.load(), 1u) << "the first part waits for the epoch";
-  std::atomic<int> state{0};
-  std::thread sleeper([&] {
-    const ashlar::EpochPin pin;
-    state = 1;
-    while (state != 2) usleep(100);
-  });
-  while (state != 1) usleep(100);
+  Sleeper sleeper;
   // Ends of pins are what frees: so no pin is brief until then.
   EXPECT_EQ(nullptr, ashlar::epoch_enter_briefly());
   for (int i = 0; i < 8 * 10; ++i) const ashlar::EpochPin pin;
   EXPECT_EQ(10u, freed.load());
   EXPECT_EQ(0u, stats().retired_blocks);
   EXPECT_EQ(0u, stats().retired_bytes);
-  state = 2;
-  sleeper.join();
+  sleeper.wake();
   const ashlar::EpochPin pin;
   EXPECT_EQ(0u, stats().lagging);
 }
@@ -191,7 +194,7 @@ TEST(Epoch, a_rest_is_freed_by_synchronize_and_by_the_end_of_its_thread) {
   std::thread([] { retire_parts(10); }).join();
   EXPECT_EQ(0, ashlar_epoch_synchronize());
   EXPECT_EQ(20u, freed.load());
-  // The thread has a rest, and a reader stands in the way of nothing but what is retired besides.
+  // Its end finds a rest, and a block that waits for the epoch.
   std::thread([] {
     retire_parts(10);
     for (int i = 0; i < 4; ++i) const ashlar::EpochPin pin;
@@ -205,13 +208,7 @@ TEST(Epoch, a_rest_is_freed_by_synchronize_and_by_the_end_of_its_thread) {
 
 TEST(Epoch, brief_pins_come_back_though_a_reader_keeps_much_memory) {
   settle();
-  std::atomic<int> state{0};
-  std::thread sleeper([&] {
-    const ashlar::EpochPin pin;
-    state = 1;
-    while (state != 2) usleep(100);
-  });
-  while (state != 1) usleep(100);
+  Sleeper sleeper;
   const bool plain = stats().fenced == 0;
   retire_some(1, 1'000'000);
   EXPECT_EQ(nullptr, ashlar::epoch_enter_briefly());
@@ -221,8 +218,7 @@ TEST(Epoch, brief_pins_come_back_though_a_reader_keeps_much_memory) {
     ashlar::epoch_leave(*head);
   else
     EXPECT_FALSE(plain);
-  state = 2;
-  sleeper.join();
+  sleeper.wake();
   for (int i = 0; i < 5; ++i) const ashlar::EpochPin pin;
   EXPECT_EQ(1u, freed.load());
 }

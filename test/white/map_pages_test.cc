@@ -87,4 +87,28 @@ TEST(EpochCore, a_release_that_retires_needs_no_memory) {
   EXPECT_EQ(0, pieces);
 }
 
+/// A fork stopped a thread between the last place of its open bag and the seal, while it had a rest.
+TEST(EpochCore, the_rest_of_a_record_whose_bag_is_full) {
+  static ashlar::EpochCore<Short> other;
+  static int released = 0;
+  Short::bags = 3;
+  auto* const stopped = other.attach(true);
+  static ashlar::EpochRecord<Short>* owner;
+  owner = stopped;
+  const auto count = [](void*) { ++released; };
+  other.retire(stopped, &released, size_t{128} << 10,
+               [](void* p) { other.retire_rest(owner, p, 1, [](void*) { ++released; }); });
+  for (int i = 0; i < 4; ++i) other.collect(stopped);
+  ASSERT_NE(nullptr, stopped->rest.at);
+  other.retire(stopped, &released, 1, count);
+  auto* const bag = stopped->open;
+  for (; bag->count < Short::kBagBlocks; ++bag->count) bag->blocks[bag->count] = bag->blocks[0];
+  other.detach(stopped);
+  EXPECT_EQ(Short::kBagBlocks, bag->count) << "nothing behind its end";
+  auto* const heir = other.attach(true);
+  for (int i = 0; i < 5; ++i) other.collect(heir);
+  EXPECT_EQ(static_cast<int>(Short::kBagBlocks) + 1, released);
+  EXPECT_EQ(0u, other.leaked());
+}
+
 }  // namespace
