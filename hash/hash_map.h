@@ -53,6 +53,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   using Pin = typename Plat::Pin;
   using Action = hash_core::Action;
   using Outcome = hash_core::Outcome;
+  using Quick = hash_core::Quick;
   static constexpr unsigned kWords = Core::kWords;
 
  public:
@@ -75,7 +76,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// A copy of the key's value. O(1), wait-free while no writer changes the bucket.
   template <class Q = K>
   [[gnu::always_inline]] std::optional<V> find(const Q& key) const {
-    if constexpr (kPlainKey<Q> && kMode == hash_core::Mode::kInline) {
+    if constexpr (kHasQuick<Q>) {
       const uint64_t hash = hash_of(key);
       const auto hit = core_.find_pinned(hash, match(key, hash).first());
       // Hidden, so that it is no branch: it moves the flag.
@@ -141,7 +142,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   template <class Q, class... A>
   bool try_emplace(Q&& key, A&&... arguments) {
     const uint64_t hash = hash_of(key);
-    if constexpr (kPlainKey<std::remove_cvref_t<Q>> && kMode == hash_core::Mode::kInline) {
+    if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
       Word words[kWords];
       Policy::make(words, hash, key, std::forward<A>(arguments)...);
       const Outcome outcome = core_.insert_pinned(hash, words[0], words[1]);
@@ -174,6 +175,15 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     const Pin pin;
     const uint64_t hash = hash_of(key);
     Unused fresh;
+    if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
+      make(fresh, hash, key, std::forward<U>(value));
+      const Quick quick = core_.change_word(hash, fresh.words[0], Plat::thread_number(), [&](bool, Word& word) {
+        word = fresh.words[1];
+        return true;
+      });
+      if (quick != Quick::kNot) [[likely]]
+        return quick == Quick::kDone;
+    }
     Seen seen;
     const Outcome outcome = core_.modify(
         hash, match(key, hash),
@@ -196,6 +206,17 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     const Pin pin;
     const uint64_t hash = hash_of(key);
     Unused fresh;
+    if constexpr (kHasQuick<Q>) {
+      const Quick quick =
+          core_.change_word(hash, match(key, hash).first(), Plat::thread_number(), [&](bool found, Word& word) {
+            const hash_core::FromWords<V> old(&word);
+            make(fresh, hash, key, f(found ? &old.get() : static_cast<const V*>(nullptr)));
+            word = fresh.words[1];
+            return fresh.made;
+          });
+      if (quick != Quick::kNot) [[likely]]
+        return quick == Quick::kDone;
+    }
     Seen seen;
     const Outcome outcome = core_.modify(
         hash, match(key, hash),
@@ -221,6 +242,18 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     const Pin pin;
     const uint64_t hash = hash_of(key);
     Unused fresh;
+    if constexpr (kHasQuick<Q>) {
+      const Quick quick =
+          core_.change_word(hash, match(key, hash).first(), Plat::thread_number(), [&](bool found, Word& word) {
+            const hash_core::FromWords<V> old(&word);
+            if (!found || !(old.get() == expected)) return false;
+            if (!fresh.made) make(fresh, hash, key, std::forward<U>(desired));
+            word = fresh.words[1];
+            return true;
+          });
+      if (quick != Quick::kNot) [[likely]]
+        return quick == Quick::kReplaced;
+    }
     Seen seen;
     const Outcome outcome = core_.modify(
         hash, match(key, hash),
@@ -243,7 +276,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   template <class Q = K>
   std::optional<V> erase(const Q& key) {
     std::optional<V> result;
-    if constexpr (kPlainKey<Q> && kMode == hash_core::Mode::kInline) {
+    if constexpr (kHasQuick<Q>) {
       Word value = 0;
       if (erase_plain(key, value)) result.emplace(hash_core::FromWords<V>(&value).get());
       return result;
@@ -260,7 +293,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// Removes the key; for values that cannot be copied. Whether it was there.
   template <class Q = K>
   bool remove(const Q& key) {
-    if constexpr (kPlainKey<Q> && kMode == hash_core::Mode::kInline) {
+    if constexpr (kHasQuick<Q>) {
       Word value = 0;
       return erase_plain(key, value);
     } else {
@@ -413,10 +446,11 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     return !seen.found();
   }
 
-  /// Such keys, with such values, have the fast paths of core.h.
+  /// Such keys, with such values, have the fast paths of words.h.
   template <class Q>
-  static constexpr bool kPlainKey =
-      std::is_same_v<decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
+  static constexpr bool kHasQuick =
+      kMode == hash_core::Mode::kInline&& std::is_same_v<
+                   decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
   [[gnu::always_inline]] bool erase_plain(const K& key, Word& value) {
     const uint64_t hash = hash_of(key);
     const Outcome outcome = core_.erase_pinned(hash, match(key, hash).first(), value);

@@ -19,8 +19,8 @@
 
 namespace ashlar::hash_core {
 
-/// kNot: nothing was done.
-enum class Quick { kDone, kKept, kNot };
+/// kNot: nothing was done. kReplaced: of change_word, the key was there.
+enum class Quick { kDone, kReplaced, kKept, kNot };
 
 template <class Policy>
 class Words : public Tables<Policy> {
@@ -97,6 +97,57 @@ class Words : public Tables<Policy> {
       Ops::give_back(b, static_cast<unsigned>(slot));
       return Quick::kNot;
     }
+    this->count(1, number);
+    return Quick::kDone;
+  }
+
+  /// Asks `decide(found, value)` for the key's value (in `value`, where it was found), and stores what that left there;
+  /// kKept: it returned false. The old value's slot is freed in the same exchange. Who throws in it changes nothing.
+  template <class Decide>
+  [[gnu::always_inline]] Quick change_word(uint64_t hash, Word key, size_t number, Decide&& decide) {
+    const Word root = this->quick_root();
+    if ((root & kMigrating) != 0) [[unlikely]]
+      return Quick::kNot;
+    const Bucket b = Base::bucket_fast(root, hash);
+    auto& top = b.top;
+    auto& tags = b.tags;
+    auto* const slots = b.word;
+    b.prefetch();
+    const Word head = top.load_head(std::memory_order_acquire);
+    const Word over = top.load_over(std::memory_order_acquire);
+    const Word hits = tags.equal(hash) & head;
+    Word value = 0, gone = 0;
+    if (hits != 0) {
+      const Word old = lowest_bit(hits);
+      gone = Word{1} << old;
+      const Word wrong = slots[old * kWords].load(std::memory_order_acquire) ^ key;
+      value = slots[old * kWords + 1].load(std::memory_order_acquire);
+      if (wrong != 0) [[unlikely]]
+        return Quick::kNot;
+    } else if (may_be_in(over, hash) != 0) [[unlikely]] {
+      return Quick::kNot;
+    }
+    const Word free = free_bits(head, kSlots);
+    if (free == 0 || (frozen_bit(head) | (head ^ top.load_head(std::memory_order_relaxed))) != 0) [[unlikely]]
+      return Quick::kNot;
+    if (!decide(gone != 0, value)) return Quick::kKept;  // that was so, at the last look at the head
+    const Word slot = Bucket::first_of(free, slots), one = Word{1} << slot, claim = head + (one << kBusyShift);
+    Word expected = head;
+    P::step();
+    if (!top.cas_head(expected, claim)) [[unlikely]]
+      return Quick::kNot;
+    tags.set(slot, tag_of(hash));
+    auto* const at = slots + slot * kWords;
+    at[0].store(key, std::memory_order_release);
+    at[1].store(value, std::memory_order_release);
+    expected = claim;
+    P::step();
+    const Word done = (head + one + kOneVersion) ^ gone;
+    if (!top.cas_head(expected, done | gone << kDeletedShift)) [[unlikely]] {
+      Ops::give_back(b, static_cast<unsigned>(slot));
+      return Quick::kNot;
+    }
+    if (gone != 0) return Quick::kReplaced;
     this->count(1, number);
     return Quick::kDone;
   }
