@@ -2,8 +2,9 @@
 //
 // c_policies.h - what the words of a slot mean for a map whose type is known at run time only.
 //
-// Owns: the two modes of ashlar_map: plain (key and value of at most a word each, in the slot), and blocks
-// ({hash, block}, the block being the key, padded to 8 bytes, and the value).
+// Owns: the two modes of ashlar_map: plain (key and value of at most a word each, in the slot, padded with zeros; keys
+// without an eq are compared as words), and blocks ({hash, block}, the block being the key, padded to 8 bytes, and the
+// value).
 #pragma once
 
 #include "hash/bucket.h"
@@ -27,6 +28,22 @@ struct RuntimeType {
   }
 };
 
+/// An object of at most 8 bytes as a word, padded with zeros; and back.
+inline Word load_word(const void* object, size_t size) {
+  Word word = 0;
+  if (size == sizeof(Word)) [[likely]]
+    __builtin_memcpy(&word, object, sizeof(Word));
+  else
+    __builtin_memcpy(&word, object, size);
+  return word;
+}
+inline void store_word(void* object, Word word, size_t size) {
+  if (size == sizeof(Word)) [[likely]]
+    __builtin_memcpy(object, &word, sizeof(Word));
+  else
+    __builtin_memcpy(object, &word, size);
+}
+
 struct PlainPolicy : RuntimeType {
   using Platform = hash_core::Platform;
   static constexpr unsigned kWords = 2;
@@ -34,6 +51,9 @@ struct PlainPolicy : RuntimeType {
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
+  uint64_t hash_key(const void* key, uint64_t seed) const {
+    return mix(hash == nullptr ? load_word(key, key_size) : hash(key), seed);
+  }
   uint64_t hash_of(const Word* words, uint64_t seed) const { return hash_key(words, seed); }
   const void* key_of(const Word* words) const { return words; }
   const void* value_of(const Word* words) const { return words + 1; }

@@ -135,10 +135,12 @@ class Core : public Words<Policy> {
   /// The entries of one bucket at one moment, of those with a hash from `first` to `last`.
   struct Snapshot {
     Word words[kSlots][kWords];
-    unsigned count;
+    Word used;  // which of these are entries
     Word over;
     uint64_t first, last;
     Word root, head;
+
+    uint64_t count() const { return static_cast<unsigned>(__builtin_popcountll(used)) + Ops::over_count_or_0(over); }
   };
 
   /// A walk goes through the hashes from 0 up: all tables have their order, so that no growing or shrinking on the way
@@ -161,20 +163,27 @@ class Core : public Words<Policy> {
         // Of the old bucket only what this heir gets: another one may have been filled, and changed.
         if (last_hash(next, first) < s.last) s.last = last_hash(next, first);
       }
-      s.over = b.top.load_over(std::memory_order_acquire);
-      s.count = 0;
-      Ops::each(b, s.head, 0, [&](const Word* words) { Ops::copy_entry(s.words[s.count++], words); });
-      // As in `search`.
-      if (same_version(s.head, b.top.load_head(std::memory_order_relaxed))) return true;
+      if (copy_bucket(b, s)) return true;
     }
   }
 
-  /// Calls f(words) for each entry of a snapshot, as it is now; not for those that are gone.
+  /// Calls f(words) for each entry of a snapshot, as it is now; not for those that are gone. False: f said so.
   template <class F>
-  void each_of(const Snapshot& s, F&& f) const {
-    for (unsigned i = 0; i < s.count; ++i) visit(s, s.words[i], f);
-    const uint64_t n = Ops::over_count_or_0(s.over);
-    for (uint64_t i = 0; i < n; ++i) visit(s, Ops::over_entry(s.over, i), f);
+  bool each_of(const Snapshot& s, F&& f) const {
+    return each_copied(s, [&](const Word* words) { return visit(s, words, f); });
+  }
+
+  /// The same for each entry of the map, until f returns false. One pin for a few buckets: a long walk holds nothing
+  /// up.
+  template <class F>
+  void walk(F&& f) const {
+    for (uint64_t first = 0;;) {
+      const typename P::Pin pin;
+      Snapshot s;
+      if (!walk_quickly(first, s, f)) return;
+      if (!take(first, s) || !each_of(s, f) || s.last == ~uint64_t{0}) return;
+      first = s.last + 1;
+    }
   }
 
   struct Shape {
@@ -202,10 +211,7 @@ class Core : public Words<Policy> {
 
  private:
   /// The highest hash that is in the same bucket of a table.
-  static uint64_t last_hash(Word root, uint64_t hash) {
-    const unsigned log2 = log2_of(root);
-    return log2 == 0 ? ~uint64_t{0} : hash | (~uint64_t{0} >> log2);
-  }
+  static uint64_t last_hash(Word root, uint64_t hash) { return hash | ~uint64_t{0} >> log2_of(root); }
 
   template <class Match>
   static void search_from(Word root, uint64_t hash, const Match& match, Seen& seen) {
@@ -235,17 +241,75 @@ class Core : public Words<Policy> {
     });
   }
 
+  /// False: it has changed since `s.head` was read.
+  [[gnu::always_inline]] static bool copy_bucket(const Bucket& b, Snapshot& s) {
+    s.over = b.top.load_over(std::memory_order_acquire);
+    s.used = used_bits(s.head);
+    // All slots: there is one branch on how many are used, in each_copied.
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < kSlots; ++i) {
+      for (unsigned w = 0; w < kWords; ++w) s.words[i][w] = b.word[i * kWords + w].load(std::memory_order_acquire);
+    }
+    // As in `search`.
+    return same_version(s.head, b.top.load_head(std::memory_order_relaxed));
+  }
   template <class F>
-  void visit(const Snapshot& s, const Word* words, F& f) const {
+  [[gnu::always_inline]] static bool each_copied(const Snapshot& s, F&& f) {
+    const Word over = s.over;
+    for (Word used = s.used; used != 0; used &= used - 1) {
+      if (!f(s.words[__builtin_ctzll(used)])) return false;
+    }
+    const uint64_t n = Ops::over_count_or_0(over);
+    for (uint64_t i = 0; i < n; ++i) {
+      if (!f(Ops::over_entry(over, i))) return false;
+    }
+    return true;
+  }
+
+  /// A few buckets of a walk, from that of `first` on, which moves along, up to one that migrates, or changes. Of a
+  /// bucket as a whole, what nobody has changed since it was copied needs no look at its hash. False: f said so.
+  template <class F>
+  [[gnu::always_inline]] bool walk_quickly(uint64_t& first, Snapshot& s, F& f) const {
+    constexpr uint64_t kBucketsAPin = 16;
+    const Word root = this->quick_root();
+    if ((root & kMigrating) != 0) return true;
+    const unsigned log2 = log2_of(root);
+    const uint64_t begin = index_of(first, log2), all = uint64_t{1} << log2;
+    s.last = last_hash(root, first);
+    // The last bucket is left to `take`; and what is not a bucket as a whole, where the table is not the last one.
+    if (first != 0 && last_hash(root, first - 1) == s.last) return true;
+    const uint64_t end = begin + kBucketsAPin < all ? begin + kBucketsAPin : all - 1;
+    const uint64_t step = s.last - first + 1;
+    s.root = root;
+    for (uint64_t i = begin; i < end; ++i, first += step) {
+      const Bucket b = Base::bucket_at(root, i);
+      const auto& top = b.top;
+      s.head = top.load_head(std::memory_order_acquire);
+      if (is_frozen(s.head) || !copy_bucket(b, s)) [[unlikely]]
+        return true;
+      const Word head = s.head;
+      const bool go_on = each_copied(s, [&](const Word* words) {
+        if ((head ^ top.load_head(std::memory_order_acquire)) >> kStateShift == 0) [[likely]]
+          return f(words);
+        s.first = first;
+        s.last = first + (step - 1);
+        return visit(s, words, f);
+      });
+      if (!go_on) return false;
+    }
+    return true;
+  }
+
+  template <class F>
+  [[gnu::noinline]] bool visit(const Snapshot& s, const Word* words, F& f) const {
     const uint64_t hash = this->policy_.hash_of(words, this->seed_);
-    if (hash < s.first || hash > s.last) return;
+    if (hash < s.first || hash > s.last) return true;
     const Word head = Base::bucket(s.root, hash).top.load_head(std::memory_order_acquire);
     // Frozen, and be it since before: by now its heir may be filled, and changed.
-    if ((same_version(head, s.head) && !is_frozen(head)) || !this->policy_.is_findable(words)) {
-      f(words);
-      return;
-    }
-    find(hash, this->policy_.match_of(words), f);
+    if ((same_version(head, s.head) && !is_frozen(head)) || !this->policy_.is_findable(words)) return f(words);
+    bool go_on = true;
+    find(hash, this->policy_.match_of(words), [&](const Word* now) { go_on = f(now); });
+    return go_on;
   }
 };
 

@@ -480,15 +480,10 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
 
   template <class F>
   void walk(F&& f) const {
-    // One pin a bucket: a long walk holds nothing up.
-    for (uint64_t first = 0;;) {
-      const Pin pin;
-      typename Core::Snapshot s;
-      if (!core_.take(first, s)) return;
-      core_.each_of(s, f);
-      if (s.last == ~uint64_t{0}) return;
-      first = s.last + 1;
-    }
+    core_.walk([&f](const Word* words) {
+      f(words);
+      return true;
+    });
   }
 
   Core core_;

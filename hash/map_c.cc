@@ -70,16 +70,30 @@ enum class Wish { kKeep, kPut, kErase, kFail };
 
 /// Searches the key, asks `wish(value or null, fresh, hash)`, does it. 1: changed, 0: kept, -1. `*was_there`: whether
 /// the last search found it.
-template <class Policy, class F>
-int change(Core<Policy>& core, const void* key, bool* was_there, void* old_value, F&& wish) {
+template <class Map, class F>
+int change(Map& core, const void* key, bool* was_there, void* old_value, F&& wish) {
+  using Policy = std::remove_cvref_t<decltype(core.policy())>;
   const EpochPin pin;
   const Policy& policy = core.policy();
   const uint64_t hash = policy.hash_key(key, core.seed());
   // Of at most 8 bytes: in a word of its own, padded, so that it compares like those in slots.
   Fresh<Policy> fresh(policy);
-  typename Core<Policy>::Seen seen;
+  typename Map::Seen seen;
   Wish last = Wish::kKeep;
-  const auto decide = [&](const typename Core<Policy>::Seen& s, Word* words) {
+  if constexpr (std::is_same_v<Policy, PlainPolicy>) {
+    if (policy.eq == nullptr) {
+      const Word word = load_word(key, policy.key_size);
+      const Quick quick = core.change_word(hash, word, Platform::thread_number(), [&](bool found, Word& value) {
+        *was_there = found;
+        last = wish(found ? &value : nullptr, fresh, hash);
+        value = fresh.words[1];
+        return last == Wish::kPut;
+      });
+      if (quick != Quick::kNot && last != Wish::kErase)
+        return result_of(last == Wish::kPut ? Outcome::kDone : Outcome::kKept);
+    }
+  }
+  const auto decide = [&](const typename Map::Seen& s, Word* words) {
     *was_there = s.found();
     last = wish(s.found() ? policy.value_of(s.words) : nullptr, fresh, hash);
     if (last == Wish::kPut) fresh.take(words);
@@ -162,6 +176,13 @@ void ashlar_map_destroy(ashlar_map* map) noexcept {
 }
 
 int ashlar_map_get(const ashlar_map* map, const void* key, void* value) noexcept {
+  if (map->has_quick()) {
+    const auto& policy = map->plain.policy();
+    const auto hit = map->plain.find_pinned(policy.hash_key(key, map->plain.seed()), load_word(key, policy.key_size));
+    if (hit.found == 0) return 0;
+    if (value != nullptr) store_word(value, hit.value, policy.value_size);
+    return 1;
+  }
   return map->with_core([&](const auto& core) {
     const ashlar::EpochPin pin;
     const auto& policy = core.policy();
@@ -182,6 +203,12 @@ int ashlar_map_put(ashlar_map* map, const void* key, const void* value) noexcept
 }
 
 int ashlar_map_insert(ashlar_map* map, const void* key, const void* value) noexcept {
+  if (map->has_quick()) {
+    const auto& policy = map->plain.policy();
+    const uint64_t hash = policy.hash_key(key, map->plain.seed());
+    return result_of(
+        map->plain.insert_pinned(hash, load_word(key, policy.key_size), load_word(value, policy.value_size)));
+  }
   return map->with_core([&](auto& core) {
     bool was_there = false;
     return change(core, key, &was_there, nullptr, store(key, value, [](const void* old) { return old == nullptr; }));
@@ -198,6 +225,14 @@ int ashlar_map_cas(ashlar_map* map, const void* key, const void* expected, const
 }
 
 int ashlar_map_del(ashlar_map* map, const void* key, void* value) noexcept {
+  if (map->has_quick()) {
+    const auto& policy = map->plain.policy();
+    const uint64_t hash = policy.hash_key(key, map->plain.seed());
+    Word old = 0;
+    const Outcome outcome = map->plain.erase_pinned(hash, load_word(key, policy.key_size), old);
+    if (outcome == Outcome::kDone && value != nullptr) store_word(value, old, policy.value_size);
+    return result_of(outcome);
+  }
   return map->with_core([&](auto& core) {
     bool was_there = false;
     return change(core, key, &was_there, value,

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "hash/c_policies.h"
-#include "hash/core.h"
+#include "hash/word_map.h"
 
 namespace ashlar::hash_core {
 
@@ -17,7 +17,7 @@ inline bool is_plain(const RuntimeType& type) {
 
 /// Either of the two; both begin with the same members, the type among them.
 struct ashlar_map {
-  using Plain = ashlar::hash_core::Core<ashlar::hash_core::PlainPolicy>;
+  using Plain = ashlar::hash_core::WordMap<ashlar::hash_core::PlainPolicy>;
   using Block = ashlar::hash_core::Core<ashlar::hash_core::BlockPolicy>;
 
   union {
@@ -37,6 +37,8 @@ struct ashlar_map {
 
   /// Both have the type at the same place.
   bool is_plain() const { return ashlar::hash_core::is_plain(plain.policy()); }
+  /// Keys are words, and equal as such: the map has the fast paths of word_map.h.
+  bool has_quick() const { return is_plain() && plain.policy().eq == nullptr; }
   template <class F>
   auto with_core(F&& f) {
     return is_plain() ? f(plain) : f(block);

@@ -23,22 +23,6 @@ struct ashlar_map_iter {
 
 namespace {
 
-/// Calls f(words) for each entry until it returns false. One pin a bucket.
-template <class Policy, class F>
-void walk(const Core<Policy>& core, F&& f) {
-  bool go_on = true;
-  for (uint64_t first = 0; go_on;) {
-    const ashlar::EpochPin pin;
-    typename Core<Policy>::Snapshot s;
-    if (!core.take(first, s)) return;
-    core.each_of(s, [&](const Word* words) {
-      if (go_on) go_on = f(words);
-    });
-    if (s.last == ~uint64_t{0}) return;
-    first = s.last + 1;
-  }
-}
-
 size_t padded(size_t bytes) {
   return (bytes + 7) & ~size_t{7};
 }
@@ -56,7 +40,7 @@ bool refill(ashlar_map_iter* iter, const Core<Policy>& core) {
       iter->at_end = true;
       return true;
     }
-    const uint64_t most = s.count + BucketOps<Policy>::over_count_or_0(s.over);
+    const uint64_t most = s.count();
     if (most > iter->room) {
       void* copies = ashlar::reallocate(iter->copies, most * bytes);
       if (copies == nullptr) return false;
@@ -64,10 +48,10 @@ bool refill(ashlar_map_iter* iter, const Core<Policy>& core) {
       iter->room = most;
     }
     core.each_of(s, [&](const Word* words) {
-      if (iter->count == iter->room) return;
       char* copy = iter->copies + iter->count++ * bytes;
       memcpy(copy, policy.key_of(words), policy.key_size);
       memcpy(copy + key_bytes, policy.value_of(words), policy.value_size);
+      return true;
     });
     iter->at_end = s.last == ~uint64_t{0};
     iter->next_hash = s.last + 1;
@@ -124,7 +108,7 @@ void ashlar_map_each(const ashlar_map* map, int (*visit)(void* context, const vo
                      void* context) noexcept {
   map->with_core([&](const auto& core) {
     const auto& policy = core.policy();
-    walk(core, [&](const Word* words) { return visit(context, policy.key_of(words), policy.value_of(words)) != 0; });
+    core.walk([&](const Word* words) { return visit(context, policy.key_of(words), policy.value_of(words)) != 0; });
     return 0;
   });
 }
@@ -133,7 +117,7 @@ int ashlar_map_clear(ashlar_map* map) noexcept {
   return map->with_core([&](auto& core) {
     const auto& policy = core.policy();
     bool failed = false;
-    walk(core, [&](const Word* words) {
+    core.walk([&](const Word* words) {
       using Policy = std::remove_cvref_t<decltype(policy)>;
       typename Core<Policy>::Seen seen;
       const auto erase = [](const auto& s, Word*) { return s.found() ? Action::kErase : Action::kKeep; };

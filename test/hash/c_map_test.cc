@@ -158,14 +158,48 @@ TEST(CMap, agrees_with_std_for_all_sizes) {
 }
 
 TEST(CMap, equality_of_its_own) {
-  const ashlar_map_type type = {sizeof(Text), 4, constant_hash, equal_ignoring_case};
-  ashlar_map* map = ashlar_makemap(&type, 4);
-  Text a{"Key"}, b{"kEY"};
-  int n = 1;
-  EXPECT_EQ(1, ashlar_map_put(map, &a, &n));
-  EXPECT_EQ(0, ashlar_map_put(map, &b, &n));
-  EXPECT_EQ(1u, ashlar_map_len(map));
-  ashlar_map_destroy(map);
+  for (const size_t size : {size_t{8}, sizeof(Text)}) {  // in the slot; in a block
+    const ashlar_map_type type = {size, 4, constant_hash, equal_ignoring_case};
+    ashlar_map* map = ashlar_makemap(&type, 4);
+    const Text a{"Key"}, b{"kEY"};
+    int n = 1, m = 0;
+    EXPECT_EQ(1, ashlar_map_put(map, &a, &n));
+    EXPECT_EQ(0, ashlar_map_put(map, &b, &n));
+    EXPECT_EQ(1u, ashlar_map_len(map));
+    EXPECT_EQ(1, ashlar_map_get(map, &a, &m));
+    EXPECT_EQ(n, m);
+    EXPECT_EQ(1, ashlar_map_del(map, &a, nullptr));
+    EXPECT_EQ(0, ashlar_map_get(map, &b, nullptr));
+    ashlar_map_destroy(map);
+  }
+}
+
+/// What lies behind a key is not looked at, and what lies behind a value is not written.
+TEST(CMap, objects_of_less_than_a_word) {
+  for (const size_t key_size : {1, 2, 3, 5, 7}) {
+    for (const size_t value_size : {0, 1, 3, 4, 7}) {
+      const ashlar_map_type type = {key_size, value_size, nullptr, nullptr};
+      ashlar_map* map = ashlar_makemap(&type, 0);
+      char key[8], other[8], value[8], out[8], wanted[8];
+      memset(key, 'k', sizeof key);
+      memset(value, 'v', sizeof value);
+      memcpy(other, key, sizeof other);
+      memset(other + key_size, '?', sizeof other - key_size);
+      memset(wanted, '#', sizeof wanted);
+      memcpy(wanted, value, value_size);
+      EXPECT_EQ(1, ashlar_map_insert(map, key, value));
+      EXPECT_EQ(0, ashlar_map_insert(map, other, value));
+      EXPECT_EQ(0, ashlar_map_put(map, other, value));
+      memset(out, '#', sizeof out);
+      EXPECT_EQ(1, ashlar_map_get(map, other, out));
+      EXPECT_EQ(0, memcmp(wanted, out, sizeof out));
+      memset(out, '#', sizeof out);
+      EXPECT_EQ(1, ashlar_map_del(map, other, out));
+      EXPECT_EQ(0, memcmp(wanted, out, sizeof out));
+      EXPECT_EQ(0u, ashlar_map_len(map));
+      ashlar_map_destroy(map);
+    }
+  }
 }
 
 TEST(CMap, keys_that_equal_nothing_are_met_and_cleared) {
