@@ -196,7 +196,7 @@ struct BucketOps {
     for (;;) {
       const Word free = free_bits(head, kSlots);
       if (free == 0) [[unlikely]]
-        return put_over(b, seen, head, fresh);
+        return seen.found() ? make_room(b, seen, head, fresh) : put_over(b, seen, head, fresh);
       const unsigned slot = b.first_of(free);
       P::step();
       if (b.top.cas_head(head, claimed(head, slot))) return fill(b, seen, claimed(head, slot), slot, fresh);
@@ -271,6 +271,29 @@ struct BucketOps {
         return Outcome::kKept;
       }
     }
+  }
+
+  /// No slot is free for another value of an entry that is there: one of the others moves to the overflow block, and
+  /// kKept. (What is updated often would be in the block itself, otherwise, where each find takes longer.)
+  [[gnu::noinline]] static Outcome make_room(Bucket b, const Seen& seen, Word head, const Word* fresh) {
+    Word others = used_bits(head);
+    if (seen.at < Seen::kOver) others &= ~(Word{1} << static_cast<unsigned>(seen.at));
+    if (others == 0) return put_over(b, seen, head, fresh);  // the rest are BUSY
+    // Not always the same one: the first from a slot on that changes with the version.
+    const Word later = others & ~Word{0} << (head >> kVersionShift) % kSlots;
+    const auto slot = static_cast<unsigned>(__builtin_ctzll(later != 0 ? later : others));
+    Word words[kWords];
+    for (unsigned w = 0; w < kWords; ++w) words[w] = b.word[slot * kWords + w].load(std::memory_order_acquire);
+    bool ok = false;
+    const Word over = changed_over(seen.over, kNoSkip, words, b.tags.get(slot), &ok);
+    if (!ok) return Outcome::kNoMemory;
+    P::step();
+    // It succeeds only if the slot is still what it was when the version was read.
+    if (b.top.cas_both(head, seen.over, erased(head, slot) + kOneVersion, over))
+      retire_over(seen.over);
+    else
+      discard_over(over);
+    return Outcome::kKept;
   }
 
   /// No slot is free: the new entry goes to the overflow block.

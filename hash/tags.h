@@ -30,6 +30,7 @@ struct alignas(8) TagBytes {
     // Release: as with the slots' words, see BucketOps::search.
     tag[slot].store(value, std::memory_order_release);
   }
+  uint8_t get(uint64_t slot) const noexcept { return tag[slot].load(std::memory_order_acquire); }
   /// Bit i is set where tag i is that of the hash, for i < 8; bits 8 to 15 say nothing, higher ones are 0. An acquire
   /// load of each tag.
   [[gnu::always_inline]] uint64_t equal(uint64_t hash) const noexcept {
