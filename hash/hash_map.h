@@ -145,9 +145,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
       Word words[kWords];
       Policy::make(words, hash, key, std::forward<A>(arguments)...);
-      const Outcome outcome = core_.insert_pinned(hash, words[0], words[1]);
-      need(outcome != Outcome::kNoMemory);
-      return outcome == Outcome::kDone;
+      return done(core_.insert_pinned(hash, words[0], words[1]));
     }
     const Pin pin;
     Unused fresh;
@@ -172,18 +170,14 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// Sets the key's value. Whether the key was new.
   template <class Q = K, class U = V>
   bool insert_or_assign(Q&& key, U&& value) {
-    const Pin pin;
     const uint64_t hash = hash_of(key);
-    Unused fresh;
     if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
-      make(fresh, hash, key, std::forward<U>(value));
-      const Quick quick = core_.change_word(hash, fresh.words[0], Plat::thread_number(), [&](bool, Word& word) {
-        word = fresh.words[1];
-        return true;
-      });
-      if (quick != Quick::kNot) [[likely]]
-        return quick == Quick::kDone;
+      Word words[kWords];
+      Policy::make(words, hash, key, std::forward<U>(value));
+      return done(core_.assign_pinned(hash, words[0], words[1]));
     }
+    const Pin pin;
+    Unused fresh;
     Seen seen;
     const Outcome outcome = core_.modify(
         hash, match(key, hash),
@@ -419,6 +413,10 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     if (!memory) [[unlikely]]
       std::__throw_bad_alloc();
   }
+  static bool done(Outcome outcome) {
+    need(outcome != Outcome::kNoMemory);
+    return outcome == Outcome::kDone;
+  }
 
   template <class Q>
   uint64_t hash_of(const Q& key) const {
@@ -453,9 +451,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
                    decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
   [[gnu::always_inline]] bool erase_plain(const K& key, Word& value) {
     const uint64_t hash = hash_of(key);
-    const Outcome outcome = core_.erase_pinned(hash, match(key, hash).first(), value);
-    need(outcome != Outcome::kNoMemory);
-    return outcome == Outcome::kDone;
+    return done(core_.erase_pinned(hash, match(key, hash).first(), value));
   }
 
   template <class Q, class F>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// word_map.h - find, insert and erase of keys of one word with values of one word, pins included.
+// word_map.h - find, insert, assign and erase of keys of one word with values of one word, pins included.
 //
 // Owns: WordMap: first the fast path under a brief pin (words.h); what that leaves undone, under a pin, by core.h.
 //
@@ -44,6 +44,20 @@ class WordMap : public Core<Policy> {
     return insert_slow(hash, key, value);
   }
 
+  /// Sets the key's value. kKept: it had another one.
+  [[gnu::always_inline]] Outcome assign_pinned(uint64_t hash, Word key, Word value) {
+    if (auto* head = P::enter_briefly(); head != nullptr) [[likely]] {
+      const Quick quick = this->change_word(hash, key, head->number, [value](bool, Word& to) {
+        to = value;
+        return true;
+      });
+      P::leave(head);
+      if (quick != Quick::kNot) [[likely]]
+        return quick == Quick::kDone ? Outcome::kDone : Outcome::kKept;
+    }
+    return assign_slow(hash, key, value);
+  }
+
   /// kKept: the key was not there. `value` is what it had.
   [[gnu::always_inline]] Outcome erase_pinned(uint64_t hash, Word key, Word& value) {
     if (auto* head = P::enter_briefly(); head != nullptr) [[likely]] {
@@ -72,6 +86,17 @@ class WordMap : public Core<Policy> {
     };
     Seen seen;
     return this->modify(hash, WordMatch{key}, decide, &seen);
+  }
+  [[gnu::noinline]] Outcome assign_slow(uint64_t hash, Word key, Word value) {
+    const Pin pin;
+    const auto decide = [&](const Seen&, Word* fresh) {
+      fresh[0] = key;
+      fresh[1] = value;
+      return Action::kPut;
+    };
+    Seen seen;
+    const Outcome outcome = this->modify(hash, WordMatch{key}, decide, &seen);
+    return outcome == Outcome::kDone && seen.found() ? Outcome::kKept : outcome;
   }
   [[gnu::noinline]] void after_erase(uint64_t hash) {
     const Pin pin;

@@ -112,7 +112,9 @@ class Words : public Tables<Policy> {
     auto& top = b.top;
     auto& tags = b.tags;
     auto* const slots = b.word;
-    b.prefetch();
+    // Both lines: it may have to write where it did not find.
+    __builtin_prefetch(slots);
+    __builtin_prefetch(slots + kSlots * kWords - 1);
     const Word head = top.load_head(std::memory_order_acquire);
     const Word over = top.load_over(std::memory_order_acquire);
     const Word hits = tags.equal(hash) & head;
