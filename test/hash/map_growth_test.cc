@@ -38,6 +38,19 @@ struct BigHash {
   size_t operator()(const Big& k) const { return k.a; }
 };
 
+/// Counts what maps allocate.
+struct Counting : ashlar::hash_core::Platform {
+  static inline uint64_t tables = 0, blocks = 0;
+  static void* zeroed(size_t bytes) noexcept {
+    ++tables;
+    return Platform::zeroed(bytes);
+  }
+  static void* allocate(size_t bytes) noexcept {
+    ++blocks;
+    return Platform::allocate(bytes);
+  }
+};
+
 /// A map that ends in the middle of a growth: old buckets whose chunk is done refer to overflow blocks that are gone.
 template <class Map, class Insert>
 void end_in_the_middle(Insert&& insert) {
@@ -48,8 +61,9 @@ void end_in_the_middle(Insert&& insert) {
     while (map.statistics().buckets < 8192) {
       for (int k = 0; k < 512; ++k) insert(map, i++);
     }
-    const uint64_t growths = map.statistics().growths;
-    while (map.statistics().growths == growths) insert(map, i++);
+    const uint64_t growths = map.statistics().growths, tables = Counting::tables;
+    while (Counting::tables == tables) insert(map, i++);
+    ASSERT_EQ(growths + 1, map.statistics().growths);
     for (uint64_t k = 0; k < more; ++k) insert(map, i++);  // each takes a chunk along
     ashlar_epoch_synchronize();
     // What the program does with the memory.
@@ -71,12 +85,12 @@ void end_in_the_middle(Insert&& insert) {
 }
 
 TEST(MapGrowth, ends_in_the_middle_of_growth_entries) {
-  end_in_the_middle<ashlar::hash_map<Big, Live, BigHash>>([](auto& map, uint64_t i) {
-    map.try_emplace(Big{i, 0, 0}, i);
-  });
+  using Map = ashlar::hash_map<Big, Live, BigHash, std::equal_to<Big>, Counting>;
+  end_in_the_middle<Map>([](auto& map, uint64_t i) { map.try_emplace(Big{i, 0, 0}, i); });
 }
 TEST(MapGrowth, ends_in_the_middle_of_growth_boxed) {
-  end_in_the_middle<ashlar::hash_map<uint64_t, Live>>([](auto& map, uint64_t i) { map.try_emplace(i, i); });
+  using Map = ashlar::hash_map<uint64_t, Live, ashlar::hash<uint64_t>, std::equal_to<uint64_t>, Counting>;
+  end_in_the_middle<Map>([](auto& map, uint64_t i) { map.try_emplace(i, i); });
 }
 
 /// A hash function that throws, while a growth is done at once after the insert.
@@ -266,10 +280,10 @@ struct Between : ashlar::hash_core::Platform {
 };
 
 /// What an erase leaves to be done, an entry of the block into the slot that is free: not with a block of before.
+struct Constant {
+  size_t operator()(uint64_t) const { return 1; }
+};
 TEST(MapGrowth, the_overflow_block_changes_while_an_entry_is_pulled_in) {
-  struct Constant {
-    size_t operator()(uint64_t) const { return 1; }
-  };
   using Map = ashlar::hash_map<uint64_t, uint64_t, Constant, std::equal_to<uint64_t>, Between>;
   uint64_t met = 0;
   // Of the maps' hashes one of 4 has an aftermath, and only the key in the lowest slot, of equal tags, takes that way.
@@ -295,6 +309,23 @@ TEST(MapGrowth, the_overflow_block_changes_while_an_entry_is_pulled_in) {
     ASSERT_EQ(changed ? 9u : 10u, map.size());
   }
   EXPECT_GT(met, 0u);
+}
+
+/// Where a bucket is full, what is updated often has a slot, and one of the others is in the overflow block.
+TEST(MapGrowth, updates_in_a_full_bucket_make_room_once) {
+  using Map = ashlar::hash_map<uint64_t, uint64_t, Constant, std::equal_to<uint64_t>, Counting>;
+  for (uint64_t n = 6; n < 16; ++n) {
+    Map map;
+    for (uint64_t k = 0; k < n; ++k) ASSERT_TRUE(map.insert(k, 0));
+    for (uint64_t key = 0; key < n; ++key) {
+      for (uint64_t i = 1; i <= 3; ++i) ASSERT_FALSE(map.insert_or_assign(key, i));
+      const uint64_t blocks = Counting::blocks;
+      for (uint64_t i = 4; i < 50; ++i) ASSERT_FALSE(map.upsert(key, [](const uint64_t* old) { return *old + 1; }));
+      EXPECT_EQ(blocks, Counting::blocks) << n << ' ' << key;
+    }
+    for (uint64_t k = 0; k < n; ++k) ASSERT_EQ(49u, map.find(k).value_or(0));
+    ASSERT_EQ(n, map.size());
+  }
 }
 
 }  // namespace
