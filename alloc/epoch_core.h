@@ -14,6 +14,11 @@
 //   thread ends:      its bags -> orphans -> the sealed bags of whoever collects next
 //   rest:             what a release left of its block: freed at the end of a later pin, whatever the epoch
 //
+// A fork may stop any thread between any two of its stores, and what its record holds at that moment the child frees.
+// So each block is out of the record before it is freed, and whole before it is in; at worst it is in none, and leaks.
+// in_order() keeps the compiler to the order of the lines. (The machine needs nothing more: what the child gets is what
+// the thread had stored, in its order.)
+//
 // Invariants: records are never freed, and stay in the list; `in_use` says whether a thread has it. Bags are touched by
 // the thread that has the record alone, orphans by exchange and compare-exchange of whole lists. No locks: a thread
 // that stops anywhere keeps at most its own bags and, inside a pin, the epoch. P: Atomic<T>, Plain (what EpochHead and
@@ -122,12 +127,12 @@ class EpochCore {
         leak();
       seal(r);
     }
-    if (r->first != nullptr) {
-      give_orphans(r->first, r->last);
-      r->first = r->last = nullptr;
-    }
-    if (r->spare != nullptr) P::deallocate_bag(r->spare);
-    r->spare = nullptr;
+    Bag* first = r->first;
+    Bag* spare = r->spare;
+    r->first = r->last = r->spare = nullptr;
+    in_order();
+    if (first != nullptr) give_orphans(first);
+    if (spare != nullptr) P::deallocate_bag(spare);
     count(r, r->blocks, uint64_t{0} - r->blocks.load(std::memory_order_relaxed));
     count(r, r->bytes, uint64_t{0} - r->bytes.load(std::memory_order_relaxed));
     r->in_use.store(0, std::memory_order_release);  // pairs with the acquire in attach
@@ -152,7 +157,10 @@ class EpochCore {
   /// free_rest. (One at a time: another one waits as any block.) False: it leaks.
   bool retire_rest(Record* r, void* block, size_t bytes, EpochRelease release) noexcept {
     if (r == nullptr || r->rest.at != nullptr) return retire(r, block, bytes, release);
-    r->rest = {block, release, bytes};
+    r->rest.release = release;
+    r->rest.bytes = bytes;
+    in_order();
+    r->rest.at = block;
     count(r, r->blocks, 1);
     count(r, r->bytes, bytes);
     r->held |= Record::kUrgent;
@@ -202,11 +210,12 @@ class EpochCore {
     Bag* bag = r->open;
     if (bag == nullptr || bag->count == 0) return;
     r->open = nullptr;
+    bag->next = nullptr;
     // The exchange: as in epoch_enter, for the fenced mode. Either the step from s + 1 to s + 2 acquires the unlinking
     // from it, or it acquires the step's view of the epoch, and s is not what we read.
     clock_.fence.exchange(1, std::memory_order_acq_rel);
     bag->sealed = clock_.now.load(std::memory_order_acquire);
-    bag->next = nullptr;
+    in_order();
     if (r->last == nullptr)
       r->first = bag;
     else
@@ -246,12 +255,15 @@ class EpochCore {
     figure.store(figure.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
 
+  static void in_order() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
   void leak() noexcept { leaked_.fetch_add(1, std::memory_order_relaxed); }  // a figure
 
   /// To the open bag.
   static Bag* add(Record* r, void* block, size_t bytes, EpochRelease release) noexcept {
     Bag* bag = r->open;
     bag->blocks[bag->count] = {block, release};
+    in_order();
     ++bag->count;
     bag->bytes += bytes;
     count(r, r->blocks, 1);
@@ -262,7 +274,9 @@ class EpochCore {
   static typename Record::Rest take_rest(Record* r) noexcept {
     // Out of the record first: a release may leave the next one, and a fork in the middle must not free twice.
     const auto rest = r->rest;
-    r->rest = {};
+    r->rest.at = nullptr;
+    in_order();
+    r->rest.bytes = 0;
     count(r, r->blocks, uint64_t{0} - 1);
     count(r, r->bytes, uint64_t{0} - rest.bytes);
     return rest;
@@ -270,14 +284,15 @@ class EpochCore {
 
   bool provide_open(Record* r) noexcept {
     if (r->open != nullptr) return true;
-    r->open = r->spare;
+    Bag* bag = r->spare;
     r->spare = nullptr;
-    if (r->open == nullptr) {
-      r->open = static_cast<Bag*>(P::allocate_bag(sizeof(Bag)));
-      if (r->open == nullptr) return false;
-    }
-    r->open->count = 0;
-    r->open->bytes = 0;
+    if (bag == nullptr) bag = static_cast<Bag*>(P::allocate_bag(sizeof(Bag)));
+    if (bag == nullptr) return false;
+    // Empty before it is in the record: it may hold what has been freed.
+    bag->count = 0;
+    bag->bytes = 0;
+    in_order();
+    r->open = bag;
     return true;
   }
 
@@ -288,6 +303,7 @@ class EpochCore {
       Bag* bag = r->first;
       r->first = bag->next;
       if (r->first == nullptr) r->last = nullptr;
+      in_order();
       count(r, r->blocks, uint64_t{0} - bag->count);
       count(r, r->bytes, uint64_t{0} - bag->bytes);
       // The bag is free before its blocks are: a release that retires finds one, however short memory is.
@@ -302,8 +318,10 @@ class EpochCore {
     }
   }
 
-  void give_orphans(Bag* first, Bag* last) noexcept {
-    for (const Bag* b = first; b != nullptr; b = b->next) {
+  void give_orphans(Bag* first) noexcept {
+    Bag* last = first;  // not the record's: a fork may have stopped the thread before it stored that
+    for (Bag* b = first; b != nullptr; b = b->next) {
+      last = b;
       orphan_blocks_.fetch_add(b->count, std::memory_order_relaxed);  // figures
       orphan_bytes_.fetch_add(b->bytes, std::memory_order_relaxed);
     }
@@ -328,6 +346,7 @@ class EpochCore {
     }
     // In front: they are older than most of ours. Where they are not, ours wait for them a little.
     last->next = r->first;
+    in_order();
     r->first = first;
     if (r->last == nullptr) r->last = last;
   }
