@@ -96,14 +96,17 @@ class Medians:
         value = self.cells.get((row, side, measure or self.speed))
         return self.cells.get((row, side, "mops")) if value is None and measure is None else value
 
-    def ratio(self, row, one, other, measure=None):
-        """The median over the rounds of one to the other: both were measured within a second, the rounds were not."""
-        ours, theirs = (self.samples.get((row, side, measure or self.speed), []) for side in (one, other))
+    def between(self, one, other, measure=None):
+        """The median over the rounds of one (row, side) to another: both were measured within seconds, the rounds were not."""
+        ours, theirs = (self.samples.get((*which, measure or self.speed), []) for which in (one, other))
         if not ours or not theirs:
             return None
         if len(ours) != len(theirs):
             return statistics.median(ours) / statistics.median(theirs)
         return statistics.median(a / b for a, b in zip(ours, theirs))
+
+    def ratio(self, row, one, other, measure=None):
+        return self.between((row, one), (row, other), measure)
 
     def best_ratio(self, row, others, higher, measure=None):
         """Ours to the one of the others that is the best beside us."""
@@ -172,9 +175,9 @@ def goals(m, cells_program):
         yield (f"worst cell, of the better of both{caller}" + (f" ({min(worst)[1]})" if worst else ""), min(worst)[0] if worst else None, ">=", 0.9)
     pairs = []
     for r in m.rows("cells"):
-        two = m.get((*r[:4], 2, *r[5:]), "ashlar") if r[4] == 16 else None
-        if two:
-            pairs.append((m.get(r, "ashlar") / two, text_of(r[1:4])))
+        ratio = m.between((r, "ashlar"), ((*r[:4], 2, *r[5:]), "ashlar")) if r[4] == 16 else None
+        if ratio is not None:
+            pairs.append((ratio, text_of(r[1:4])))
     yield ("worst of 16 threads to 2" + (f" ({min(pairs)[1]})" if pairs else ""), min(pairs)[0] if pairs else None, ">=", 0.9)
     for threads, bound in ((1, 1.0), (2, 1.5)):
         rows = [r for r in m.rows("grow") if r[4] == threads and r[6] == 4_000_000 and r[7] == 0]
