@@ -191,12 +191,18 @@ struct BucketOps {
 
   // ---- changes --------------------------------------------------------------------------------------------------
 
-  static Outcome put(Bucket b, const Seen& seen, const Word* fresh) {
+  /// Where it makes room, `seen` becomes what the bucket is then.
+  static Outcome put(Bucket b, Seen& seen, const Word* fresh) {
     Word head = seen.head;
     for (;;) {
       const Word free = free_bits(head, kSlots);
-      if (free == 0) [[unlikely]]
-        return seen.found() ? make_room(b, seen, head, fresh) : put_over(b, seen, head, fresh);
+      if (free == 0) [[unlikely]] {
+        if (others(seen, head) == 0) return put_over(b, seen, head, fresh);
+        const Outcome room = make_room(b, seen, head);
+        if (room != Outcome::kDone) return room;
+        head = seen.head;
+        continue;
+      }
       const unsigned slot = b.first_of(free);
       P::step();
       if (b.top.cas_head(head, claimed(head, slot))) return fill(b, seen, claimed(head, slot), slot, fresh);
@@ -273,27 +279,37 @@ struct BucketOps {
     }
   }
 
+  /// The USED slots beside that of the entry which was found; 0: none was found, or all others are BUSY.
+  static Word others(const Seen& seen, Word head) {
+    if (!seen.found()) return 0;
+    const Word own = seen.at < Seen::kOver ? Word{1} << static_cast<unsigned>(seen.at) : 0;
+    return used_bits(head) & ~own;
+  }
+
   /// No slot is free for another value of an entry that is there: one of the others moves to the overflow block, and
-  /// kKept. (What is updated often would be in the block itself, otherwise, where each find takes longer.)
-  [[gnu::noinline]] static Outcome make_room(Bucket b, const Seen& seen, Word head, const Word* fresh) {
-    Word others = used_bits(head);
-    if (seen.at < Seen::kOver) others &= ~(Word{1} << static_cast<unsigned>(seen.at));
-    if (others == 0) return put_over(b, seen, head, fresh);  // the rest are BUSY
+  /// `seen` is brought up to date. (What is updated often would be in the block itself, otherwise, where each find
+  /// takes longer.) kKept: the bucket has changed.
+  [[gnu::noinline]] static Outcome make_room(Bucket b, Seen& seen, Word head) {
     // Not always the same one: the first from a slot on that changes with the version.
-    const Word later = others & ~Word{0} << (head >> kVersionShift) % kSlots;
-    const auto slot = static_cast<unsigned>(__builtin_ctzll(later != 0 ? later : others));
+    const Word all = others(seen, head), later = all & ~Word{0} << (head >> kVersionShift) % kSlots;
+    const auto slot = static_cast<unsigned>(__builtin_ctzll(later != 0 ? later : all));
     Word words[kWords];
     for (unsigned w = 0; w < kWords; ++w) words[w] = b.word[slot * kWords + w].load(std::memory_order_acquire);
     bool ok = false;
     const Word over = changed_over(seen.over, kNoSkip, words, b.tags.get(slot), &ok);
     if (!ok) return Outcome::kNoMemory;
+    const Word desired = erased(head, slot) + kOneVersion;
     P::step();
     // It succeeds only if the slot is still what it was when the version was read.
-    if (b.top.cas_both(head, seen.over, erased(head, slot) + kOneVersion, over))
-      retire_over(seen.over);
-    else
+    if (!b.top.cas_both(head, seen.over, desired, over)) {
       discard_over(over);
-    return Outcome::kKept;
+      return Outcome::kKept;
+    }
+    retire_over(seen.over);
+    // The entries of the block, and so the one that may have been found there, have the numbers that they had.
+    seen.head = desired;
+    seen.over = over;
+    return Outcome::kDone;
   }
 
   /// No slot is free: the new entry goes to the overflow block.

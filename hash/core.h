@@ -111,7 +111,8 @@ class Core : public Words<Policy> {
           outcome = Ops::put(b, *seen, fresh);
           if (outcome == Outcome::kDone && !seen->found()) {
             this->count(1);
-            if (free_bits(seen->head, kSlots) == 0) [[unlikely]]
+            // Full; or it was, and an update has made room.
+            if (free_bits(seen->head, kSlots) == 0 || seen->over != 0) [[unlikely]]
               this->after_overflow(root, hash);
           }
       }

@@ -170,6 +170,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// Sets the key's value. Whether the key was new.
   template <class Q = K, class U = V>
   bool insert_or_assign(Q&& key, U&& value) {
+    static_assert(!std::is_same_v<std::remove_cvref_t<U>, std::optional<V>>, "a value, not perhaps one");
     const uint64_t hash = hash_of(key);
     if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
       Word words[kWords];
@@ -233,6 +234,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// If the key's value equals `expected`, makes it `desired`. Whether it did.
   template <class Q = K, class U = V>
   bool compare_exchange(const Q& key, const V& expected, U&& desired) {
+    static_assert(!std::is_same_v<std::remove_cvref_t<U>, std::optional<V>>, "a value, not perhaps one");
     const Pin pin;
     const uint64_t hash = hash_of(key);
     Unused fresh;

@@ -70,7 +70,7 @@ enum class Wish { kKeep, kPut, kErase, kFail };
 
 /// Searches the key, asks `wish(value or null, fresh, hash)`, does it. 1: changed, 0: kept, -1. `*was_there`: whether
 /// the last search found it.
-template <class Map, class F>
+template <bool kMayErase = true, class Map, class F>
 int change(Map& core, const void* key, bool* was_there, void* old_value, F&& wish) {
   using Policy = std::remove_cvref_t<decltype(core.policy())>;
   const EpochPin pin;
@@ -80,7 +80,8 @@ int change(Map& core, const void* key, bool* was_there, void* old_value, F&& wis
   Fresh<Policy> fresh(policy);
   typename Map::Seen seen;
   Wish last = Wish::kKeep;
-  if constexpr (std::is_same_v<Policy, PlainPolicy>) {
+  // (Not for who may want to erase: the fast path cannot, and to ask again is for where other threads were faster.)
+  if constexpr (std::is_same_v<Policy, PlainPolicy> && !kMayErase) {
     if (policy.eq == nullptr) {
       const Word word = load_word(key, policy.key_size);
       const Quick quick = core.change_word(hash, word, Platform::thread_number(), [&](bool found, Word& value) {
@@ -89,8 +90,7 @@ int change(Map& core, const void* key, bool* was_there, void* old_value, F&& wis
         value = fresh.words[1];
         return last == Wish::kPut;
       });
-      if (quick != Quick::kNot && last != Wish::kErase)
-        return result_of(last == Wish::kPut ? Outcome::kDone : Outcome::kKept);
+      if (quick != Quick::kNot) return result_of(last == Wish::kPut ? Outcome::kDone : Outcome::kKept);
     }
   }
   const auto decide = [&](const typename Map::Seen& s, Word* words) {
@@ -197,7 +197,7 @@ int ashlar_map_get(const ashlar_map* map, const void* key, void* value) noexcept
 int ashlar_map_put(ashlar_map* map, const void* key, const void* value) noexcept {
   return map->with_core([&](auto& core) {
     bool was_there = false;
-    const int done = change(core, key, &was_there, nullptr, store(key, value, [](const void*) { return true; }));
+    const int done = change<false>(core, key, &was_there, nullptr, store(key, value, [](const void*) { return true; }));
     return done == 1 && was_there ? 0 : done;
   });
 }
@@ -206,12 +206,13 @@ int ashlar_map_insert(ashlar_map* map, const void* key, const void* value) noexc
   if (map->has_quick()) {
     const auto& policy = map->plain.policy();
     const uint64_t hash = policy.hash_key(key, map->plain.seed());
-    return result_of(
-        map->plain.insert_pinned(hash, load_word(key, policy.key_size), load_word(value, policy.value_size)));
+    return result_of(map->plain.insert_pinned(hash, load_word(key, policy.key_size),
+                                              value == nullptr ? 0 : load_word(value, policy.value_size)));
   }
   return map->with_core([&](auto& core) {
     bool was_there = false;
-    return change(core, key, &was_there, nullptr, store(key, value, [](const void* old) { return old == nullptr; }));
+    return change<false>(core, key, &was_there, nullptr,
+                         store(key, value, [](const void* old) { return old == nullptr; }));
   });
 }
 
@@ -220,7 +221,7 @@ int ashlar_map_cas(ashlar_map* map, const void* key, const void* expected, const
     bool was_there = false;
     const size_t size = core.policy().value_size;
     const auto equal = [=](const void* old) { return old != nullptr && memcmp(old, expected, size) == 0; };
-    return change(core, key, &was_there, nullptr, store(key, desired, equal));
+    return change<false>(core, key, &was_there, nullptr, store(key, desired, equal));
   });
 }
 

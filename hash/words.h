@@ -79,7 +79,7 @@ class Words : public Tables<Policy> {
       return same && head == top.load_head(std::memory_order_relaxed) ? Quick::kKept : Quick::kNot;
     }
     const Word free = free_bits(head, kSlots);
-    if ((may_be_in(over, hash) | frozen_bit(head)) != 0 || free == 0) [[unlikely]]
+    if ((may_be_in(over, hash) | frozen_bit(head) | may_be_due(over, hash)) != 0 || free == 0) [[unlikely]]
       return Quick::kNot;
     // As Ops::put does it. (The claim succeeds only if all that we saw was of one version.)
     const Word slot = Bucket::first_of(free, slots), one = Word{1} << slot, claim = head + (one << kBusyShift);
@@ -126,7 +126,7 @@ class Words : public Tables<Policy> {
       value = slots[old * kWords + 1].load(std::memory_order_acquire);
       if (wrong != 0) [[unlikely]]
         return Quick::kNot;
-    } else if (may_be_in(over, hash) != 0) [[unlikely]] {
+    } else if ((may_be_in(over, hash) | may_be_due(over, hash)) != 0) [[unlikely]] {
       return Quick::kNot;
     }
     const Word free = free_bits(head, kSlots);
@@ -187,6 +187,11 @@ class Words : public Tables<Policy> {
   }
 
  private:
+  /// Not 0: an insert where there is an overflow block, one of 8: core.h looks whether the table should grow (of the
+  /// same hashes, see after_overflow).
+  static Word may_be_due(Word over, uint64_t hash) {
+    return static_cast<Word>(static_cast<unsigned>(over != 0) & static_cast<unsigned>((hash & 7) == 0));
+  }
   /// Not 0: frozen. In a table that is or was the root no bucket is seen filling, so of that state it has this bit
   /// alone.
   static Word frozen_bit(Word head) { return head & kFilling; }

@@ -101,18 +101,20 @@ void compare(size_t key_size, size_t value_size, uint64_t (*hash)(const void*), 
         struct Context {
           const std::string* value;
           size_t size;
-          int action, saw_old;
-        } context{&value, value_size, static_cast<int>(rng.below(3)), 0};
+          int action, saw_old, asked;
+        } context{&value, value_size, static_cast<int>(rng.below(3)), 0, 0};
         const int changed = ashlar_map_upsert(
             map, key.data(),
             [](void* c, const void* old, void* fresh) {
               auto* mine = static_cast<Context*>(c);
+              ++mine->asked;
               mine->saw_old = old != nullptr ? 1 : 0;
               memcpy(fresh, mine->value->data(), mine->size);
               return mine->action;
             },
             &context);
         ASSERT_EQ(there, context.saw_old);
+        ASSERT_EQ(1, context.asked);
         if (context.action == ASHLAR_MAP_STORE) model[key] = value;
         if (context.action == ASHLAR_MAP_ERASE) model.erase(key);
         ASSERT_EQ(context.action == ASHLAR_MAP_STORE || (context.action == ASHLAR_MAP_ERASE && there != 0) ? 1 : 0,

@@ -328,5 +328,43 @@ TEST(MapGrowth, updates_in_a_full_bucket_make_room_once) {
   }
 }
 
+/// An update makes room in a full bucket, which the next insert takes: the table must grow all the same.
+TEST(MapGrowth, inserts_that_are_updated_at_once_let_the_table_grow) {
+  ashlar::hash_map<uint64_t, uint64_t> words;
+  ashlar::hash_map<Big, uint64_t, BigHash> entries;
+  for (uint64_t k = 0; k < 20'000; ++k) {
+    for (uint64_t i = 0; i < 3; ++i) {
+      words.insert_or_assign(k, i);
+      entries.insert_or_assign(Big{k * 0x9e3779b97f4a7c15u, k, 0}, i);
+    }
+  }
+  // 20,000 entries in 6 slots a bucket, grown at 70 %.
+  EXPECT_LE(4096u, words.statistics().buckets);
+  EXPECT_LE(4096u, entries.statistics().buckets);
+}
+
+/// Who is alone is asked once, also where a bucket is full: what a callback gives away is not there a second time.
+TEST(MapGrowth, who_is_alone_is_asked_once) {
+  ashlar::hash_map<uint64_t, std::string, Constant> strings;
+  ashlar::hash_map<uint64_t, uint64_t, Constant> words;
+  for (uint64_t n = 0; n < 40; ++n) {
+    for (uint64_t key = 0; key <= n; ++key) {
+      uint64_t asked = 0;
+      std::string mine = "a string that is longer than those that fit " + std::to_string(n);
+      strings.upsert(key, [&](const std::string*) {
+        ++asked;
+        return std::move(mine);
+      });
+      words.upsert(key, [&](const uint64_t*) {
+        ++asked;
+        return n;
+      });
+      ASSERT_EQ(2u, asked) << n << ' ' << key;
+      ASSERT_EQ("a string that is longer than those that fit " + std::to_string(n), strings.find(key).value());
+      ASSERT_EQ(n, words.find(key).value());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ashlar_test
