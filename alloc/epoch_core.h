@@ -16,8 +16,8 @@
 //
 // A fork may stop any thread between any two of its stores, and what its record holds at that moment the child frees.
 // So each block is out of the record before it is freed, and whole before it is in; at worst it is in none, and leaks.
-// in_order() keeps the compiler to the order of the lines. (The machine needs nothing more: what the child gets is what
-// the thread had stored, in its order.)
+// in_order() keeps the compiler to the order of the lines. (The machine needs nothing more: fork takes the right to
+// write away page by page, and a store that faults stops its thread: the child gets all stores before that one.)
 //
 // Invariants: records are never freed, and stay in the list; `in_use` says whether a thread has it. Bags are touched by
 // the thread that has the record alone, orphans by exchange and compare-exchange of whole lists. No locks: a thread

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// words.h - find, insert and erase of keys of one word with values of one word, as long as nobody interferes.
+// words.h - find, insert, change and erase of keys of one word with values of one word, as long as nobody interferes.
 //
 // Owns: Words, the fast paths of a map. What they cannot do so simply they leave undone (Quick::kNot), and the caller
 // does it by core.h. They neither allocate nor retire, so a brief pin is enough (epoch.h).
@@ -81,22 +81,8 @@ class Words : public Tables<Policy> {
     const Word free = free_bits(head, kSlots);
     if ((may_be_in(over, hash) | frozen_bit(head) | may_be_due(over, hash)) != 0 || free == 0) [[unlikely]]
       return Quick::kNot;
-    // As Ops::put does it. (The claim succeeds only if all that we saw was of one version.)
-    const Word slot = Bucket::first_of(free, slots), one = Word{1} << slot, claim = head + (one << kBusyShift);
-    Word expected = head;
-    P::step();
-    if (!top.cas_head(expected, claim)) [[unlikely]]
+    if (!put_word(b, head, free, 0, hash, key, value)) [[unlikely]]
       return Quick::kNot;
-    tags.set(slot, tag_of(hash));
-    auto* const at = slots + slot * kWords;
-    at[0].store(key, std::memory_order_release);
-    at[1].store(value, std::memory_order_release);
-    expected = claim;
-    P::step();
-    if (!top.cas_head(expected, head + one + kOneVersion)) [[unlikely]] {
-      Ops::give_back(b, static_cast<unsigned>(slot));
-      return Quick::kNot;
-    }
     this->count(1, number);
     return Quick::kDone;
   }
@@ -133,22 +119,8 @@ class Words : public Tables<Policy> {
     if (free == 0 || (frozen_bit(head) | (head ^ top.load_head(std::memory_order_relaxed))) != 0) [[unlikely]]
       return Quick::kNot;
     if (!decide(gone != 0, value)) return Quick::kKept;  // that was so, at the last look at the head
-    const Word slot = Bucket::first_of(free, slots), one = Word{1} << slot, claim = head + (one << kBusyShift);
-    Word expected = head;
-    P::step();
-    if (!top.cas_head(expected, claim)) [[unlikely]]
+    if (!put_word(b, head, free, gone, hash, key, value)) [[unlikely]]
       return Quick::kNot;
-    tags.set(slot, tag_of(hash));
-    auto* const at = slots + slot * kWords;
-    at[0].store(key, std::memory_order_release);
-    at[1].store(value, std::memory_order_release);
-    expected = claim;
-    P::step();
-    const Word done = (head + one + kOneVersion) ^ gone;
-    if (!top.cas_head(expected, done | gone << kDeletedShift)) [[unlikely]] {
-      Ops::give_back(b, static_cast<unsigned>(slot));
-      return Quick::kNot;
-    }
     if (gone != 0) return Quick::kReplaced;
     this->count(1, number);
     return Quick::kDone;
@@ -187,6 +159,27 @@ class Words : public Tables<Policy> {
   }
 
  private:
+  /// As Ops::put does it: claims one of the slots `free`, fills it, and commits it; with the same exchange the slot of
+  /// bit `gone` (0: none) is DELETED. It succeeds only if all that was seen since `head` is of one version.
+  [[gnu::always_inline]] static bool put_word(const Bucket& b, Word head, Word free, Word gone, uint64_t hash, Word key,
+                                              Word value) {
+    const Word slot = Bucket::first_of(free, b.word), one = Word{1} << slot, claim = head + (one << kBusyShift);
+    Word expected = head;
+    P::step();
+    if (!b.top.cas_head(expected, claim)) [[unlikely]]
+      return false;
+    b.tags.set(slot, tag_of(hash));
+    auto* const at = b.word + slot * kWords;
+    at[0].store(key, std::memory_order_release);
+    at[1].store(value, std::memory_order_release);
+    expected = claim;
+    P::step();
+    const Word done = (head + one + kOneVersion) ^ gone;
+    if (b.top.cas_head(expected, done | gone << kDeletedShift)) [[likely]]
+      return true;
+    Ops::give_back(b, static_cast<unsigned>(slot));
+    return false;
+  }
   /// Not 0: an insert where there is an overflow block, one of 8: core.h looks whether the table should grow (of the
   /// same hashes, see after_overflow).
   static Word may_be_due(Word over, uint64_t hash) {

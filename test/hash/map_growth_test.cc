@@ -279,10 +279,11 @@ struct Between : ashlar::hash_core::Platform {
   };
 };
 
-/// What an erase leaves to be done, an entry of the block into the slot that is free: not with a block of before.
 struct Constant {
   size_t operator()(uint64_t) const { return 1; }
 };
+
+/// What an erase leaves to be done, an entry of the block into the slot that is free: not with a block of before.
 TEST(MapGrowth, the_overflow_block_changes_while_an_entry_is_pulled_in) {
   using Map = ashlar::hash_map<uint64_t, uint64_t, Constant, std::equal_to<uint64_t>, Between>;
   uint64_t met = 0;
@@ -330,9 +331,11 @@ TEST(MapGrowth, updates_in_a_full_bucket_make_room_once) {
 
 /// An update makes room in a full bucket, which the next insert takes: the table must grow all the same.
 TEST(MapGrowth, inserts_that_are_updated_at_once_let_the_table_grow) {
-  ashlar::hash_map<uint64_t, uint64_t> words;
+  ashlar::hash_map<uint64_t, uint64_t> words, inserted;
   ashlar::hash_map<Big, uint64_t, BigHash> entries;
   for (uint64_t k = 0; k < 20'000; ++k) {
+    inserted.insert(k, 0);
+    inserted.upsert(k, [](const uint64_t* old) { return *old + 1; });
     for (uint64_t i = 0; i < 3; ++i) {
       words.insert_or_assign(k, i);
       entries.insert_or_assign(Big{k * 0x9e3779b97f4a7c15u, k, 0}, i);
@@ -340,6 +343,7 @@ TEST(MapGrowth, inserts_that_are_updated_at_once_let_the_table_grow) {
   }
   // 20,000 entries in 6 slots a bucket, grown at 70 %.
   EXPECT_LE(4096u, words.statistics().buckets);
+  EXPECT_LE(4096u, inserted.statistics().buckets);
   EXPECT_LE(4096u, entries.statistics().buckets);
 }
 
