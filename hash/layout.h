@@ -112,9 +112,9 @@ inline constexpr Word kOverFilterMask = (Word{1} << kOverCountShift) - 1;
 constexpr Word filter_bit(uint8_t tag) {
   return Word{1} << (tag & 15);
 }
-/// Whether an entry of that hash may be in the block: 1 or 0.
+/// Not 0: an entry of that hash may be in the block.
 constexpr Word may_be_in(Word over, uint64_t hash) {
-  return over >> (hash & 15) & 1;
+  return over & filter_bit(tag_of(hash));
 }
 
 inline constexpr Word kLogMask = 63;
@@ -137,6 +137,8 @@ struct alignas(16) HeadPair {
 
   Word load_head(std::memory_order order) const noexcept { return head.load(order); }
   Word load_over(std::memory_order order) const noexcept { return over.load(order); }
+  Word xor_head(Word word, std::memory_order order) const noexcept { return xor_with(head, word, order); }
+  Word and_over(Word word, std::memory_order order) const noexcept { return and_with(over, word, order); }
   bool cas_head(Word& expected, Word desired) noexcept {
     // Release: publishes a slot's words, or an entry, to who acquires the head. Acquire: sees what others published.
     return head.compare_exchange_strong(expected, desired, std::memory_order_acq_rel, std::memory_order_acquire);

@@ -30,6 +30,7 @@ struct TableOps : BucketOps<Policy> {
 
   /// The part of a table before its buckets: what writers write, and a line that is only read.
   struct alignas(kTableAlign) Table {
+    Atomic<Word> nothing[2];      // what a find looks at that need not look at a slot: first, so it has no offset
     Atomic<Word> next;            // root word of the table that this one migrates to; 0: none
     Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out
     Atomic<uint64_t> first_open;  // words of `done` before this one are full
@@ -40,7 +41,6 @@ struct TableOps : BucketOps<Policy> {
     uint64_t log2;
     Tags* tags;
     Atomic<Word>* slots;
-    Atomic<Word> nothing[2];  // what a find looks at that need not look at a slot
   };
 
   static constexpr size_t kSlotBytes = sizeof(Atomic<Word>) * kWords * kSlots;  // of a bucket

@@ -2,9 +2,9 @@
 //
 // tags.h - the tags of a bucket, compared all at once; selecting without a branch.
 //
-// Owns: TagBytes, lowest_bit, highest_bit, hidden and select: where the map's code depends on the machine. No other
-// file has machine code. In a find that waits for memory the number of instructions decides how many finds overlap
-// (hash/README.md).
+// Owns: TagBytes, lowest_bit, highest_bit, hidden, select, xor_with and and_with: where the map's code depends on the
+// machine. No other file has machine code. In a find that waits for memory the number of instructions decides how many
+// finds overlap (hash/README.md).
 #pragma once
 
 #include <stdint.h>
@@ -79,6 +79,31 @@ struct alignas(8) TagBytes {
   return 63 - static_cast<uint64_t>(__builtin_clzll(word | 1));
 #endif
 }
+
+/// `word` changed by a load: one instruction, where gcc makes two of an atomic load and what is done with it.
+template <class Atomic>
+[[gnu::always_inline]] inline uint64_t xor_with(const Atomic& in_memory, uint64_t word,
+                                                std::memory_order order) noexcept {
+  return word ^ in_memory.load(order);
+}
+template <class Atomic>
+[[gnu::always_inline]] inline uint64_t and_with(const Atomic& in_memory, uint64_t word,
+                                                std::memory_order order) noexcept {
+  return word & in_memory.load(order);
+}
+// Loads of this machine acquire. (Sanitizers would not see these.)
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+[[gnu::always_inline]] inline uint64_t xor_with(const std::atomic<uint64_t>& in_memory, uint64_t word,
+                                                std::memory_order /*order*/) noexcept {
+  asm volatile("xorq %1, %0" : "+r"(word) : "m"(in_memory) : "cc", "memory");
+  return word;
+}
+[[gnu::always_inline]] inline uint64_t and_with(const std::atomic<uint64_t>& in_memory, uint64_t word,
+                                                std::memory_order /*order*/) noexcept {
+  asm volatile("andq %1, %0" : "+r"(word) : "m"(in_memory) : "cc", "memory");
+  return word;
+}
+#endif
 
 /// The word, as something that the compiler knows nothing about: so it is computed once, as it is written.
 [[gnu::always_inline]] inline uint64_t hidden(uint64_t word) {

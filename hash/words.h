@@ -52,14 +52,14 @@ class Words : public Tables<Policy> {
     const Word slots = reinterpret_cast<Word>(b.word);
     b.prefetch();
     const Word head = top.load_head(std::memory_order_acquire);
-    const Word over = top.load_over(std::memory_order_acquire);
+    Word expected = top.and_over(filter_bit(tag_of(hash)), std::memory_order_acquire);
     const Word hits = tags.equal(hash) & head;
-    Word at = reinterpret_cast<Word>(Base::table(root)->nothing), expected = may_be_in(over, hash);
+    Word at = reinterpret_cast<Word>(Base::table(root)->nothing);
     select(hits, at, slots + lowest_bit(hits) * (kWords * 8), expected, key);
-    const Word wrong = reinterpret_cast<At>(at)[0].load(std::memory_order_acquire) ^ expected;
+    const Word wrong = xor_with(reinterpret_cast<At>(at)[0], expected, std::memory_order_acquire);
     hit.value = reinterpret_cast<At>(at)[1].load(std::memory_order_acquire);
     hit.found = hits;
-    return (wrong | (head ^ top.load_head(std::memory_order_relaxed))) == 0;
+    return (wrong | top.xor_head(head, std::memory_order_relaxed)) == 0;
   }
 
   /// Adds an entry, if its key is not there (kKept: it was). `number`: of the caller's epoch record.
@@ -116,7 +116,7 @@ class Words : public Tables<Policy> {
       return Quick::kNot;
     }
     const Word free = free_bits(head, kSlots);
-    if (free == 0 || (frozen_bit(head) | (head ^ top.load_head(std::memory_order_relaxed))) != 0) [[unlikely]]
+    if (free == 0 || (frozen_bit(head) | top.xor_head(head, std::memory_order_relaxed)) != 0) [[unlikely]]
       return Quick::kNot;
     if (!decide(gone != 0, value)) return Quick::kKept;  // that was so, at the last look at the head
     if (!put_word(b, head, free, gone, hash, key, value)) [[unlikely]]
@@ -140,7 +140,7 @@ class Words : public Tables<Policy> {
     const Word over = top.load_over(std::memory_order_acquire);
     const Word hits = tags.equal(hash) & head;
     if (hits == 0) {
-      const Word wrong = may_be_in(over, hash) | (head ^ top.load_head(std::memory_order_relaxed));
+      const Word wrong = may_be_in(over, hash) | top.xor_head(head, std::memory_order_relaxed);
       return wrong == 0 ? Quick::kKept : Quick::kNot;
     }
     const Word slot = lowest_bit(hits);

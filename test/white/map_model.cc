@@ -33,6 +33,8 @@ struct ModelPair {
   ModelPair() { both.store(Both{}, rl::mo_relaxed, $); }
   Word load_head(std::memory_order order) const { return both.load(to_relacy(order), $).head; }
   Word load_over(std::memory_order order) const { return both.load(to_relacy(order), $).over; }
+  Word xor_head(Word word, std::memory_order order) const { return word ^ load_head(order); }
+  Word and_over(Word word, std::memory_order order) const { return word & load_over(order); }
   static rl::memory_order commit_order() { return kBroken == Broken::kRelaxedCommit ? rl::mo_relaxed : rl::mo_acq_rel; }
   bool cas_head(Word& expected, Word desired) {
     for (;;) {
