@@ -33,6 +33,9 @@ struct View {
 
 enum class Outcome { kDone, kKept, kNoMemory };
 
+/// Of what may leave the work to others. kNot: nothing was done. kReplaced: of change_word, the key was there.
+enum class Quick { kDone, kReplaced, kKept, kNot };
+
 /// A key of one word that is equal only to the same word.
 struct WordMatch {
   static constexpr bool kFirstFilters = true;
@@ -160,6 +163,25 @@ struct BucketOps {
     // The exchange that stored it is one of the head, too, and is seen as such: where the version is still ours the
     // block is that version's, and filled.
     if (same_version(seen.head, b.top.load_head(std::memory_order_acquire))) look_over(match, seen);
+  }
+
+  /// A search by who only wants the entry's words, as long as nobody interferes and the first slot that the tags name
+  /// is the one (kNot: use search; kKept: the key is not there). The bucket was no frozen one when its root was read.
+  template <class Match>
+  [[gnu::always_inline]] static Quick find_first(Bucket b, uint64_t hash, const Match& match, Word* words) {
+    b.prefetch();
+    // Orders: as in search and look.
+    const Word head = b.top.load_head(std::memory_order_acquire);
+    const Word over = b.top.and_over(filter_bit(tag_of(hash)), std::memory_order_acquire);
+    const Word hits = BucketOps::hits(b, head, hash);
+    if (hits == 0) return (over | b.top.xor_head(head, std::memory_order_relaxed)) == 0 ? Quick::kKept : Quick::kNot;
+    const Word slot = lowest_bit(hits);
+    for (unsigned w = 0; w < kWords; ++w) words[w] = b.word[slot * kWords + w].load(std::memory_order_acquire);
+    if (Match::kFirstFilters && words[0] != match.first()) [[unlikely]]
+      return Quick::kNot;
+    if (!same_version(head, b.top.load_head(std::memory_order_relaxed)) || !match.confirm(words)) [[unlikely]]
+      return Quick::kNot;
+    return Quick::kDone;
   }
 
   template <class Match>

@@ -52,23 +52,33 @@ class Core : public Words<Policy> {
       if (hit.found != 0) found(static_cast<const Word*>(words));
       return hit.found != 0;
     } else {
-      const Word root = this->root();
-      if (root == 0) [[unlikely]]
-        return false;
-      Seen seen;
-      search_from(root, hash, match, seen);
-      if (!seen.found()) return false;
-      found(const_cast<const Word*>(seen.words));
-      return true;
+      const Word root = this->quick_root();
+      Quick quick = Quick::kNot;
+      Word words[kWords];
+      if ((root & kMigrating) == 0) [[likely]]
+        quick = Ops::find_first(Base::bucket_fast(root, hash), hash, match, words);
+      if (quick == Quick::kNot) [[unlikely]]
+        quick = find_slow(hash, match, words);
+      if (quick == Quick::kDone) found(const_cast<const Word*>(words));
+      return quick == Quick::kDone;
     }
   }
 
-  [[gnu::noinline]] Hit find_word_slow(uint64_t hash, Word key) const {
+  template <class Match>
+  Quick find_slow(uint64_t hash, const Match& match, Word* words) const {
     const Word root = this->root();
-    if (root == 0) return {0, 0};
+    if (root == 0) return Quick::kKept;
     Seen seen;
-    search_from(root, hash, WordMatch{key}, seen);
-    return {seen.found() ? seen.words[1] : 0, seen.found() ? Word{1} : 0};
+    search_from(root, hash, match, seen);
+    if (!seen.found()) return Quick::kKept;
+    Ops::copy_entry(words, seen.words);
+    return Quick::kDone;
+  }
+
+  Hit find_word_slow(uint64_t hash, Word key) const {
+    Word words[kWords] = {};
+    const Quick quick = find_slow(hash, WordMatch{key}, words);
+    return {words[1], Word{quick == Quick::kDone}};
   }
 
   /// Asks for the memory that a find of this hash will need first.

@@ -80,8 +80,9 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
       const uint64_t hash = hash_of(key);
       const auto hit = core_.find_pinned(hash, match(key, hash).first());
       // Hidden, so that it is no branch: it moves the flag.
-      std::optional<V> result(hash_core::from_word<V>(hash_core::hidden(hit.value)));
-      if (hash_core::hidden(hit.found) == 0) result.reset();
+      const V value = hash_core::from_word<V>(hash_core::hidden(hit.value));
+      std::optional<V> result;
+      if (hash_core::hidden(hit.found) != 0) result.emplace(value);
       return result;
     } else {
       std::optional<V> result;

@@ -20,18 +20,41 @@ constexpr uint64_t mix(uint64_t hash, uint64_t seed) {
   return fold(hash ^ seed, 0x9e3779b97f4a7c15u);
 }
 
-/// A hash of `size` bytes, well spread.
+/// A hash of `size` bytes, spread over all bits. Both factors depend on the seed, so none can be made 0, which would
+/// hide the other one, by who does not know it.
 inline uint64_t hash_bytes(const void* bytes, size_t size, uint64_t seed) {
   const auto* p = static_cast<const unsigned char*>(bytes);
-  uint64_t h = seed ^ (size * 0xd6e8feb86659fd93u);
-  for (; size >= 8; size -= 8, p += 8) {
+  const auto load8 = [](const unsigned char* at) {
     uint64_t word;
-    __builtin_memcpy(&word, p, 8);
-    h = fold(h ^ word, 0x9e3779b97f4a7c15u) + word;
+    __builtin_memcpy(&word, at, 8);
+    return word;
+  };
+  const auto load4 = [](const unsigned char* at) {
+    uint32_t word;
+    __builtin_memcpy(&word, at, 4);
+    return uint64_t{word};
+  };
+  uint64_t h = seed ^ (size * 0xd6e8feb86659fd93u);
+  const uint64_t g = (seed << 32 | seed >> 32) ^ 0xbf58476d1ce4e5b9u;
+  uint64_t first = 0, last = 0;  // of the last 16 bytes, or all: they may share some
+  if (size >= 8) [[likely]] {
+    for (; size > 16; size -= 16, p += 16) h = fold(load8(p) ^ h, load8(p + 8) ^ g);
+    if (size >= 8) {
+      first = load8(p);
+      last = load8(p + size - 8);
+    } else {
+      // Behind a block of 16 bytes: those before p are there.
+      first = load8(p + size - 16);
+      last = load8(p + size - 8);
+    }
+  } else if (size >= 4) {
+    first = load4(p);
+    last = load4(p + size - 4);
+  } else if (size > 0) {
+    first = uint64_t{p[0]} << 16 | uint64_t{p[size / 2]} << 8 | p[size - 1];
   }
-  uint64_t rest = 0;
-  __builtin_memcpy(&rest, p, size);
-  return fold(h ^ rest, 0xbf58476d1ce4e5b9u);
+  // Of one product alone 1 seed in 100 leaves counted keys clustered (test/hash/string_hash_test.cc).
+  return mix(fold(first ^ h, last ^ g), h);
 }
 
 }  // namespace ashlar::hash_core

@@ -17,6 +17,7 @@
 
 #include <functional>
 #include <new>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -29,6 +30,19 @@ namespace ashlar {
 /// as it is different for different keys.
 template <class K>
 struct hash : std::hash<K> {};  // NOLINT(readability-identifier-naming): as std
+
+/// Strings: a hash of their characters, faster than std::hash, and of any seed.
+template <class C>
+struct hash<std::basic_string_view<C>> {
+  static_assert(std::has_unique_object_representations_v<C>);
+  size_t operator()(std::basic_string_view<C> text) const noexcept { return seeded(text, 0x2545f4914f6cdd1du); }
+  /// What a map uses where there is one: spread over all bits, differently for each seed.
+  uint64_t seeded(std::basic_string_view<C> text, uint64_t seed) const noexcept {
+    return hash_core::hash_bytes(text.data(), text.size() * sizeof(C), seed);
+  }
+};
+template <class C, class A>
+struct hash<std::basic_string<C, std::char_traits<C>, A>> : hash<std::basic_string_view<C>> {};
 
 namespace hash_core {
 
@@ -107,7 +121,11 @@ struct MapPolicy {
 
   template <class Q>
   uint64_t hash_key(const Q& key, uint64_t seed) const {
-    return mix(static_cast<uint64_t>(hash(key)), seed);
+    // Not of what was derived from it, which may hash in its own way.
+    if constexpr (std::is_same_v<Hash, ashlar::hash<K>> && requires { hash.seeded(key, seed); })
+      return hash.seeded(key, seed);
+    else
+      return mix(static_cast<uint64_t>(hash(key)), seed);
   }
   uint64_t hash_of(const Word* words, uint64_t seed) const {
     if constexpr (kMode == Mode::kEntry)
@@ -134,9 +152,12 @@ struct MapPolicy {
   };
   template <class Q>
   auto match(const Q& key, uint64_t hash_value) const {
-    if constexpr (kMode != Mode::kEntry && kKeyWords == 1 && kEqualAsBytes<K, Eq> && std::is_same_v<Q, K>) {
+    // Where Eq would convert the key it may be converted at once.
+    constexpr bool kSame =
+        std::is_same_v<Q, K> || (std::is_same_v<Eq, std::equal_to<K>> && std::is_convertible_v<const Q&, K>);
+    if constexpr (kMode != Mode::kEntry && kKeyWords == 1 && kEqualAsBytes<K, Eq> && kSame) {
       Word word[1];
-      to_words<1>(word, key);
+      to_words<1>(word, static_cast<K>(key));
       return WordMatch{word[0]};
     } else {
       return KeyMatch<Q>{*this, key, hash_value};
@@ -163,7 +184,7 @@ struct MapPolicy {
   template <class Q, class... A>
   static bool make(Word* words, uint64_t hash_value, Q&& key, A&&... a) {
     if constexpr (kMode == Mode::kInline) {
-      to_words<1>(words, key);
+      to_words<1>(words, static_cast<K>(key));
       const V value(std::forward<A>(a)...);
       to_words<1>(words + 1, value);
       return true;
@@ -175,7 +196,7 @@ struct MapPolicy {
         words[0] = hash_value;
         ::new (static_cast<void*>(block)) Entry(std::forward<Q>(key), std::forward<A>(a)...);
       } else {
-        to_words<kKeyWords>(words, key);
+        to_words<kKeyWords>(words, static_cast<K>(key));
         ::new (static_cast<void*>(block)) V(std::forward<A>(a)...);
       }
       guard.block = nullptr;

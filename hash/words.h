@@ -19,9 +19,6 @@
 
 namespace ashlar::hash_core {
 
-/// kNot: nothing was done. kReplaced: of change_word, the key was there.
-enum class Quick { kDone, kReplaced, kKept, kNot };
-
 template <class Policy>
 class Words : public Tables<Policy> {
  public:
