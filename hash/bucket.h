@@ -273,7 +273,7 @@ struct BucketOps {
 
   /// Fills a slot that is ours.
   static void write_slot(Bucket b, unsigned slot, uint8_t tag, const Word* words) {
-    b.tags.set(slot, tag);
+    b.tags.make(slot, tag);
     // Release: see the last load in `search`.
     for (unsigned w = 0; w < kWords; ++w) b.word[slot * kWords + w].store(words[w], std::memory_order_release);
   }

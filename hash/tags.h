@@ -30,6 +30,11 @@ struct alignas(8) TagBytes {
     // Release: as with the slots' words, see BucketOps::search.
     tag[slot].store(value, std::memory_order_release);
   }
+  /// The same, but the line stays clean where it is the tag already: an entry that is updated again and again goes to
+  /// and fro between slots.
+  void make(uint64_t slot, uint8_t value) noexcept {
+    if (get(slot) != value) set(slot, value);
+  }
   uint8_t get(uint64_t slot) const noexcept { return tag[slot].load(std::memory_order_acquire); }
   /// Bit i is set where tag i is that of the hash, for i < 8; bits 8 to 15 say nothing, higher ones are 0. An acquire
   /// load of each tag.

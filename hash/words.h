@@ -165,7 +165,7 @@ class Words : public Tables<Policy> {
     P::step();
     if (!b.top.cas_head(expected, claim)) [[unlikely]]
       return false;
-    b.tags.set(slot, tag_of(hash));
+    b.tags.make(slot, tag_of(hash));
     auto* const at = b.word + slot * kWords;
     at[0].store(key, std::memory_order_release);
     at[1].store(value, std::memory_order_release);
