@@ -17,7 +17,8 @@
 // faster. A callback that sleeps holds up the reuse of memory of all maps (alloc/epoch.h). Exceptions: those of Hash,
 // Eq, constructors and callbacks pass through, and the map is as before. std::bad_alloc where memory is out, and the
 // operation has not happened. Finds and erases of keys with plain small values do not allocate. A bad hash function
-// makes it slow, not wrong. Signals: AS-Unsafe. Fork: usable in the child, whatever the others were at.
+// makes it slow, not wrong. Keys may be given as anything that Hash and Eq take; where K is made of them, that is what
+// a conversion to K gives. Signals: AS-Unsafe. Fork: usable in the child, whatever the others were at.
 #pragma once
 
 #include <bits/functexcept.h>

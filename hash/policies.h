@@ -124,6 +124,8 @@ struct MapPolicy {
     // Not of what was derived from it, which may hash in its own way.
     if constexpr (std::is_same_v<Hash, ashlar::hash<K>> && requires { hash.seeded(key, seed); })
       return hash.seeded(key, seed);
+    else if constexpr (std::is_same_v<Hash, ashlar::hash<K>> && std::is_arithmetic_v<Q> && std::is_arithmetic_v<K>)
+      return mix(static_cast<uint64_t>(hash(static_cast<K>(key))), seed);  // converted in any case: without a warning
     else
       return mix(static_cast<uint64_t>(hash(key)), seed);
   }

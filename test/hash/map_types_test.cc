@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+//
+// map_types_test.cc - hash_map with keys and values of all sorts: what programs put into maps.
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <variant>
+#include <vector>
+
+#include "hash/hash_map.h"
+
+namespace ashlar_test {
+namespace {
+
+using ashlar::hash_map;
+
+enum class Sign : signed char { kMinus = -1, kPlus = 1 };
+
+// With bytes between its members, which no copy has to keep.
+struct Padded {
+  char a;
+  int b;
+  bool operator==(const Padded& other) const { return a == other.a && b == other.b; }
+};
+struct PaddedHash {
+  size_t operator()(const Padded& p) const { return static_cast<size_t>(p.a) * 31 + static_cast<size_t>(p.b); }
+};
+
+struct alignas(64) Aligned {
+  int n;
+  bool operator==(const Aligned&) const = default;
+};
+
+struct Unlucky {
+  int n;
+  explicit Unlucky(int value) : n(value) {
+    if (value == 13) throw std::runtime_error("13");
+  }
+};
+
+TEST(MapTypes, enums_bools_and_bytes) {
+  hash_map<Sign, int> signs;
+  EXPECT_TRUE(signs.insert(Sign::kMinus, 1));
+  EXPECT_EQ(1, signs.find(Sign::kMinus));
+  EXPECT_EQ(std::nullopt, signs.find(Sign::kPlus));
+
+  hash_map<bool, bool> bools;
+  EXPECT_TRUE(bools.insert(true, false));
+  EXPECT_EQ(std::optional<bool>(false), bools.find(true));
+  EXPECT_FALSE(bools.find(false).has_value());
+  EXPECT_TRUE(bools.compare_exchange(true, false, true));
+  EXPECT_EQ(std::optional<bool>(true), bools.find(true));
+
+  hash_map<unsigned char, signed char> bytes;
+  for (int i = 0; i < 300; ++i)
+    EXPECT_EQ(i < 256, bytes.insert(static_cast<unsigned char>(i), static_cast<signed char>(i)));
+  EXPECT_EQ(256U, bytes.size());
+  EXPECT_EQ(std::optional<signed char>(-1), bytes.find(255));
+}
+
+TEST(MapTypes, what_lies_between_members_of_a_key_does_not_count) {
+  hash_map<Padded, int, PaddedHash> map;
+  for (int fill = 0; fill < 50; ++fill) {
+    Padded key;
+    memset(&key, fill, sizeof key);
+    key.a = 1;
+    key.b = 2;
+    EXPECT_EQ(fill == 0, map.insert(key, fill));
+  }
+  EXPECT_EQ(std::optional<int>(0), map.find(Padded{1, 2}));
+}
+
+TEST(MapTypes, numbers_that_are_equal_but_not_the_same) {
+  hash_map<double, int> map;
+  EXPECT_TRUE(map.insert(0.0, 1));
+  EXPECT_EQ(1, map.find(-0.0));
+  EXPECT_TRUE(map.insert(NAN, 2));
+  EXPECT_TRUE(map.insert(NAN, 3));
+  EXPECT_EQ(std::nullopt, map.find(NAN));
+  EXPECT_EQ(3U, map.size());
+  hash_map<long double, int> longs;
+  EXPECT_TRUE(longs.insert(1.5L, 1));
+  EXPECT_TRUE(longs.insert(2, 2));
+  EXPECT_EQ(1, longs.find(1.5L));
+  EXPECT_EQ(2, longs.find(2.0L));
+}
+
+TEST(MapTypes, pointers) {
+  hash_map<const char*, int> map;
+  const char text[] = "text";
+  EXPECT_TRUE(map.insert(text, 1));
+  EXPECT_TRUE(map.insert(nullptr, 2));
+  EXPECT_EQ(1, map.find(text));
+  EXPECT_EQ(2, map.find(nullptr));
+  hash_map<std::shared_ptr<int>, int> shared;
+  const auto p = std::make_shared<int>(5);
+  EXPECT_TRUE(shared.insert(p, 1));
+  EXPECT_EQ(1, shared.find(p));
+  EXPECT_EQ(2, p.use_count());
+}
+
+TEST(MapTypes, values_keep_their_alignment) {
+  hash_map<int, Aligned> map;
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(map.insert(i, Aligned{i}));
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(map.visit(i, [&](const Aligned& value) {
+      EXPECT_EQ(0U, reinterpret_cast<uintptr_t>(&value) % 64);
+      EXPECT_EQ(i, value.n);
+    }));
+  }
+}
+
+TEST(MapTypes, values_that_are_optional_themselves) {
+  hash_map<std::string, std::optional<int>> map;
+  EXPECT_TRUE(map.insert("one", std::optional<int>(1)));
+  EXPECT_TRUE(map.insert("none", std::nullopt));
+  EXPECT_EQ(std::optional<int>(1), map.find("one").value());
+  EXPECT_EQ(std::optional<int>(), map.find("none").value());
+  EXPECT_FALSE(map.find("other").has_value());
+}
+
+TEST(MapTypes, values_that_cannot_be_copied) {
+  hash_map<uint64_t, std::atomic<int>> map;
+  EXPECT_TRUE(map.try_emplace(1, 5));
+  EXPECT_TRUE(map.visit(1, [](const std::atomic<int>& value) { EXPECT_EQ(5, value.load()); }));
+  hash_map<std::string, std::unique_ptr<int>> owners;
+  EXPECT_TRUE(owners.insert("a", std::make_unique<int>(3)));
+  EXPECT_TRUE(owners.visit("a", [](const std::unique_ptr<int>& value) { EXPECT_EQ(3, *value); }));
+  EXPECT_TRUE(owners.remove("a"));
+}
+
+TEST(MapTypes, values_made_of_several_arguments) {
+  hash_map<std::string, std::vector<int>> map;
+  EXPECT_TRUE(map.try_emplace("sevens", size_t{3}, 7));
+  EXPECT_FALSE(map.upsert("sevens", [](const std::vector<int>* old) {
+    std::vector<int> more(*old);
+    more.push_back(8);
+    return more;
+  }));
+  EXPECT_EQ((std::vector<int>{7, 7, 7, 8}), map.find("sevens"));
+}
+
+TEST(MapTypes, a_constructor_that_throws_changes_nothing) {
+  hash_map<int, Unlucky> map;
+  int thrown = 0;
+  for (int i = 0; i < 20; ++i) {
+    try {
+      map.try_emplace(i, i);
+    } catch (const std::runtime_error&) {
+      ++thrown;
+    }
+  }
+  EXPECT_EQ(1, thrown);
+  EXPECT_EQ(19U, map.size());
+  EXPECT_FALSE(map.contains(13));
+}
+
+TEST(MapTypes, keys_of_the_library) {
+  hash_map<std::variant<int, std::string>, int> variants;
+  EXPECT_TRUE(variants.insert(std::variant<int, std::string>("v"), 1));
+  EXPECT_TRUE(variants.insert(std::variant<int, std::string>(7), 2));
+  EXPECT_EQ(1, variants.find(std::variant<int, std::string>("v")));
+  hash_map<std::error_code, int> codes;
+  EXPECT_TRUE(codes.insert(std::make_error_code(std::errc::io_error), 1));
+  EXPECT_EQ(1, codes.find(std::make_error_code(std::errc::io_error)));
+}
+
+}  // namespace
+}  // namespace ashlar_test
