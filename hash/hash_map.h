@@ -95,17 +95,21 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// Calls f(const V&) with the key's value, which stays as it is until f returns. Whether there was one.
   template <class Q = K, class F>
   bool visit(const Q& key, F&& f) const {
-    const Pin pin;
     const uint64_t hash = hash_of(key);
-    return core_.find(hash, match(key, hash),
-                      [&](const Word* words) { Policy::with(words, [&](const K&, const V& value) { f(value); }); });
+    if constexpr (kHasQuick<Q>) {
+      const auto hit = core_.find_pinned(hash, match(key, hash).first());
+      if (hit.found != 0) f(static_cast<const V&>(hash_core::FromWords<V>(&hit.value).get()));  // a copy
+      return hit.found != 0;
+    } else {
+      const Pin pin;
+      return core_.find(hash, match(key, hash),
+                        [&](const Word* words) { Policy::with(words, [&](const K&, const V& value) { f(value); }); });
+    }
   }
 
   template <class Q = K>
   bool contains(const Q& key) const {
-    const Pin pin;
-    const uint64_t hash = hash_of(key);
-    return core_.find(hash, match(key, hash), [](const Word*) {});
+    return visit(key, [](const V&) {});
   }
 
   /// For i < n, calls f(i, const V*) with the value of keys[i], or null. Several times as fast as n finds where the
