@@ -18,7 +18,8 @@
 // Eq, constructors and callbacks pass through, and the map is as before. std::bad_alloc where memory is out, and the
 // operation has not happened. Finds and erases of keys with plain small values do not allocate. A bad hash function
 // makes it slow, not wrong. Keys may be given as anything that Hash and Eq take; where K is made of them, that is what
-// a conversion to K gives. Signals: AS-Unsafe. Fork: usable in the child, whatever the others were at.
+// a conversion to K gives. What an erased or replaced entry owns is destroyed once no reader can see it, by any thread:
+// at once by ashlar_epoch_synchronize(). Signals: AS-Unsafe. Fork: usable in the child, whatever the others were at.
 #pragma once
 
 #include <bits/functexcept.h>
