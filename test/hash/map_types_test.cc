@@ -44,7 +44,13 @@ struct Unlucky {
   }
 };
 
-TEST(MapTypes, enums_bools_and_bytes) {
+class MapTypes : public testing::Test {
+ protected:
+  // What erased and replaced entries own is freed: nothing leaks.
+  void TearDown() override { EXPECT_EQ(0, ashlar_epoch_synchronize()); }
+};
+
+TEST_F(MapTypes, enums_bools_and_bytes) {
   hash_map<Sign, int> signs;
   EXPECT_TRUE(signs.insert(Sign::kMinus, 1));
   EXPECT_EQ(1, signs.find(Sign::kMinus));
@@ -64,7 +70,7 @@ TEST(MapTypes, enums_bools_and_bytes) {
   EXPECT_EQ(std::optional<signed char>(-1), bytes.find(255));
 }
 
-TEST(MapTypes, what_lies_between_members_of_a_key_does_not_count) {
+TEST_F(MapTypes, what_lies_between_members_of_a_key_does_not_count) {
   hash_map<Padded, int, PaddedHash> map;
   for (int fill = 0; fill < 50; ++fill) {
     Padded key;
@@ -76,7 +82,7 @@ TEST(MapTypes, what_lies_between_members_of_a_key_does_not_count) {
   EXPECT_EQ(std::optional<int>(0), map.find(Padded{1, 2}));
 }
 
-TEST(MapTypes, numbers_that_are_equal_but_not_the_same) {
+TEST_F(MapTypes, numbers_that_are_equal_but_not_the_same) {
   hash_map<double, int> map;
   EXPECT_TRUE(map.insert(0.0, 1));
   EXPECT_EQ(1, map.find(-0.0));
@@ -91,7 +97,7 @@ TEST(MapTypes, numbers_that_are_equal_but_not_the_same) {
   EXPECT_EQ(2, longs.find(2.0L));
 }
 
-TEST(MapTypes, pointers) {
+TEST_F(MapTypes, pointers) {
   hash_map<const char*, int> map;
   const char text[] = "text";
   EXPECT_TRUE(map.insert(text, 1));
@@ -105,7 +111,7 @@ TEST(MapTypes, pointers) {
   EXPECT_EQ(2, p.use_count());
 }
 
-TEST(MapTypes, values_keep_their_alignment) {
+TEST_F(MapTypes, values_keep_their_alignment) {
   hash_map<int, Aligned> map;
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(map.insert(i, Aligned{i}));
   for (int i = 0; i < 100; ++i) {
@@ -116,7 +122,7 @@ TEST(MapTypes, values_keep_their_alignment) {
   }
 }
 
-TEST(MapTypes, values_that_are_optional_themselves) {
+TEST_F(MapTypes, values_that_are_optional_themselves) {
   hash_map<std::string, std::optional<int>> map;
   EXPECT_TRUE(map.insert("one", std::optional<int>(1)));
   EXPECT_TRUE(map.insert("none", std::nullopt));
@@ -125,7 +131,7 @@ TEST(MapTypes, values_that_are_optional_themselves) {
   EXPECT_FALSE(map.find("other").has_value());
 }
 
-TEST(MapTypes, values_that_cannot_be_copied) {
+TEST_F(MapTypes, values_that_cannot_be_copied) {
   hash_map<uint64_t, std::atomic<int>> map;
   EXPECT_TRUE(map.try_emplace(1, 5));
   EXPECT_TRUE(map.visit(1, [](const std::atomic<int>& value) { EXPECT_EQ(5, value.load()); }));
@@ -135,7 +141,7 @@ TEST(MapTypes, values_that_cannot_be_copied) {
   EXPECT_TRUE(owners.remove("a"));
 }
 
-TEST(MapTypes, values_made_of_several_arguments) {
+TEST_F(MapTypes, values_made_of_several_arguments) {
   hash_map<std::string, std::vector<int>> map;
   EXPECT_TRUE(map.try_emplace("sevens", size_t{3}, 7));
   EXPECT_FALSE(map.upsert("sevens", [](const std::vector<int>* old) {
@@ -146,7 +152,7 @@ TEST(MapTypes, values_made_of_several_arguments) {
   EXPECT_EQ((std::vector<int>{7, 7, 7, 8}), map.find("sevens"));
 }
 
-TEST(MapTypes, a_constructor_that_throws_changes_nothing) {
+TEST_F(MapTypes, a_constructor_that_throws_changes_nothing) {
   hash_map<int, Unlucky> map;
   int thrown = 0;
   for (int i = 0; i < 20; ++i) {
@@ -161,7 +167,7 @@ TEST(MapTypes, a_constructor_that_throws_changes_nothing) {
   EXPECT_FALSE(map.contains(13));
 }
 
-TEST(MapTypes, keys_of_the_library) {
+TEST_F(MapTypes, keys_of_the_library) {
   hash_map<std::variant<int, std::string>, int> variants;
   EXPECT_TRUE(variants.insert(std::variant<int, std::string>("v"), 1));
   EXPECT_TRUE(variants.insert(std::variant<int, std::string>(7), 2));
