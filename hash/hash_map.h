@@ -458,7 +458,8 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   static constexpr bool kHasQuick =
       kMode == hash_core::Mode::kInline&& std::is_same_v<
                    decltype(std::declval<const Policy&>().match(std::declval<const Q&>(), 0)), hash_core::WordMatch>;
-  [[gnu::always_inline]] bool erase_plain(const K& key, Word& value) {
+  template <class Q>
+  [[gnu::always_inline]] bool erase_plain(const Q& key, Word& value) {
     const uint64_t hash = hash_of(key);
     return done(core_.erase_pinned(hash, match(key, hash).first(), value));
   }
