@@ -56,11 +56,11 @@ typedef enum ashlar_chan_status {
 ASHLAR_CHAN_API_ uint64_t ashlar_chan_now(void) ASHLAR_CHAN_NOEXCEPT_;
 
 /**
- * Makes an open, empty channel for `capacity` elements of `element_size` bytes, each aligned to `alignment` (a power of
- * two; 0: 16). The buffer is not touched. An element size of 0 needs no buffer, and the capacity still counts. Errors:
- * null and errno = EINVAL (alignment), ERANGE ("makechan: size out of range": more than PTRDIFF_MAX bytes, or 2^62
- * elements), ENOMEM. Cost: one allocation, two where the buffer exceeds 16 KiB, and a global lock for the list of
- * channels.
+ * Makes an open, empty channel for `capacity` elements of `element_size` bytes, one behind the other, the first aligned
+ * to `alignment` (a power of two; 0: 16): so are all, if `element_size` is a multiple of it, as sizeof of a C type is.
+ * The buffer is not touched. An element size of 0 needs no buffer, and the capacity still counts. Errors: null and
+ * errno = EINVAL (alignment), ERANGE ("makechan: size out of range": more than PTRDIFF_MAX bytes, or 2^62 elements),
+ * ENOMEM. Cost: one allocation, two where the buffer exceeds 16 KiB, and a global lock for the list of channels.
  */
 ASHLAR_CHAN_API_ ashlar_chan* ashlar_newchan(size_t element_size, size_t alignment,
                                              size_t capacity) ASHLAR_CHAN_NOEXCEPT_;

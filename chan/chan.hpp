@@ -49,6 +49,11 @@ inline std::uint64_t deadline_ns(chan_clock::time_point t) {
 }
 template <class Rep, class Period>
 std::uint64_t deadline_ns(std::chrono::duration<Rep, Period> d) {
+  // Beyond a hundred years either way the clock would overflow.
+  constexpr double kFar = 100 * 365.25 * 24 * 3600;
+  const double seconds = std::chrono::duration_cast<std::chrono::duration<double>>(d).count();
+  if (seconds >= kFar) return ASHLAR_CHAN_NEVER;
+  if (seconds <= -kFar) return 0;
   return deadline_ns(chan_clock::now() + std::chrono::duration_cast<chan_clock::duration>(d));
 }
 
@@ -60,7 +65,7 @@ class room {
   room(const room&) = delete;
   room& operator=(const room&) = delete;
   ~room() {}
-  void* data() noexcept { return &value_; }
+  void* data() noexcept { return std::addressof(value_); }
   /// The element that was received into it, which ends here.
   std::optional<T> take() noexcept {
     std::optional<T> out(std::move(value_));
@@ -82,7 +87,7 @@ ashlar_chan* make(std::size_t capacity) {
     made = ashlar_newchan(size_of<T>, alignof(T), capacity);
   } else {
     made = ashlar_newchan_of(
-        sizeof(T), alignof(T), capacity, [](void* to, void* from) { new (to) T(std::move(*static_cast<T*>(from))); },
+        sizeof(T), alignof(T), capacity, [](void* to, void* from) { ::new (to) T(std::move(*static_cast<T*>(from))); },
         [](void* element) { static_cast<T*>(element)->~T(); });
   }
   if (made != nullptr) return made;
@@ -145,7 +150,9 @@ class base {
 
 namespace chan_detail {
 
-/// What a sender and a chan can do; End is one of them.
+/// What a sender and a chan can do; End is one of them. A value of another type than T becomes a T first, whether that
+/// is sent or not: a std::unique_ptr<Derived> that was moved into it is gone where try_send says false. Who tries again
+/// makes the T himself.
 template <class End, class T>
 class send_ops {
  public:
@@ -171,6 +178,14 @@ class send_ops {
   template <class Deadline>
   [[nodiscard]] bool send_until(T&& value, Deadline deadline) const {
     return sent(ashlar_chan_send_until(to(), std::addressof(value), deadline_ns(deadline)));
+  }
+  template <class Deadline>
+  [[nodiscard]] bool send_until(const T& value, Deadline deadline) const requires std::is_copy_constructible_v<T> {
+    if constexpr (is_bytes<T>) {
+      return sent(ashlar_chan_send_until(to(), std::addressof(value), deadline_ns(deadline)));
+    } else {
+      return send_until(T(value), deadline);
+    }
   }
   /// Waits for the first of `n`, moves as many as there is room for. Throws closed_channel. Returns how many.
   std::size_t send_n(T* values, std::size_t n) const {
@@ -233,7 +248,8 @@ class recv_ops {
     T& operator*() noexcept { return *value_; }
     T* operator->() noexcept { return &*value_; }
     iterator& operator++() {
-      value_ = from_->recv();
+      value_.reset();
+      if (std::optional<T> next = from_->recv()) value_.emplace(std::move(*next));
       return *this;
     }
     void operator++(int) { ++*this; }
@@ -343,7 +359,8 @@ auto on_recv(const End& from, F&& f) {
 /// `value` is moved from only if this case is chosen; it must live until select returns.
 template <class End, class F>
 auto on_send(const End& to, typename End::value_type& value, F&& f) {
-  return chan_detail::send_case<typename End::value_type, std::decay_t<F>>{to.get(), &value, std::forward<F>(f)};
+  return chan_detail::send_case<typename End::value_type, std::decay_t<F>>{to.get(), std::addressof(value),
+                                                                           std::forward<F>(f)};
 }
 template <class F>
 auto on_default(F&& f) {

@@ -43,7 +43,8 @@ inline Status zero_send(Channel<Os>& c, size_t n, size_t& done) noexcept {
     // Acquire pairs with the release of whoever stored it, who had acquired it from the receivers: what they did before
     // they made room happened before this send.
     uint64_t received = c.seen_recv.load(std::memory_order_acquire);
-    if (position - received >= c.capacity) {
+    // Where that is not room for all, perhaps it is old.
+    if (const uint64_t used = position - received; used >= c.capacity || c.capacity - used < n) {
       received = c.recv.load(std::memory_order_seq_cst);
       if (position - received >= c.capacity) {
         if (c.send.load(std::memory_order_relaxed) != position) continue;
@@ -70,7 +71,7 @@ inline Status zero_recv(Channel<Os>& c, size_t n, size_t& done) noexcept {
     // As above; here a position younger than `sent` could even be ahead of it, and a token would be made of nothing.
     uint64_t position = c.recv.load(std::memory_order_seq_cst);
     uint64_t sent = c.seen_send.load(std::memory_order_acquire);  // as above
-    if (static_cast<int64_t>(sent - position) <= 0) {
+    if (const auto there = static_cast<int64_t>(sent - position); there <= 0 || static_cast<uint64_t>(there) < n) {
       sent = c.send.load(std::memory_order_seq_cst);
       const bool is_closed = (sent & kClosedBit) != 0;
       sent &= ~kClosedBit;

@@ -24,7 +24,9 @@ namespace ashlar {
 /// no pointer into itself: template <> struct ashlar::is_trivially_relocatable<Mine> : std::true_type {};
 template <class T>
 struct is_trivially_relocatable
-    : std::bool_constant<std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>> {};
+    : std::bool_constant<std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> &&
+                         // Without any way to move or copy it (std::atomic) it is trivially copyable, by the letter.
+                         (std::is_move_constructible_v<T> || std::is_copy_constructible_v<T>)> {};
 template <class T, class D>
 struct is_trivially_relocatable<std::unique_ptr<T, D>>
     : std::bool_constant<std::is_empty_v<D> || is_trivially_relocatable<D>::value> {};
@@ -47,6 +49,10 @@ struct SlicePointers {
 
 template <class T>
 inline constexpr bool kMovesAsBytes = is_trivially_relocatable<T>::value;
+
+/// Else a slice has the elements that it was made with, and as many more as fit behind them.
+template <class T>
+inline constexpr bool kMoves = std::is_move_constructible_v<T> || kMovesAsBytes<T>;
 
 /// What a growth is for: so many elements follow at once, or the caller only wants the room.
 enum class Follow : bool { kNothing, kElements };
@@ -142,17 +148,24 @@ SlicePointers<T> with_room(const SlicePointers<T>& p, std::size_t needed, std::s
       std::size_t bytes = ashlar_expand(p.begin, g.wanted);
       if (bytes == 0) bytes = ashlar_expand(p.begin, g.least);
       if (bytes != 0) return {p.begin, p.end, p.begin + bytes / sizeof(T)};
+      if constexpr (!kMoves<T>) throw_length_error("slice: elements that cannot be moved");
       g.block = nullptr;
       g.capacity = g.used = 0;
     }
   }
   const ashlar_block block = ashlar_grow_block(&g);
   if (block.data == nullptr) throw_bad_alloc();
-  if constexpr (!kMovesAsBytes<T>) {
+  if constexpr (kMoves<T> && !kMovesAsBytes<T>) {
     if (p.begin != nullptr) return move_elements(p, block);
   }
   T* begin = static_cast<T*>(block.data);
   return {begin, begin + p.size(), begin + block.bytes / sizeof(T)};
+}
+
+template <class T>
+constexpr GrowthPolicy policy_of(GrowthPolicy policy) {
+  if (policy != nullptr) return policy;
+  return kMovesAsBytes<T> ? kDefaultGrowth : grow_twice;
 }
 
 /// Up to so many bytes a block that grows is copied, whatever it is.
@@ -163,7 +176,7 @@ template <class T, GrowthPolicy Policy>
 [[gnu::noinline]] SlicePointers<T> grown(T* begin, T* end, T* limit, std::size_t more) {
   const SlicePointers<T> p = {begin, end, limit};
   const std::size_t needed = add_saturated(p.size(), more);
-  const std::size_t wanted = next_capacity(Policy, p.capacity(), needed, sizeof(T));
+  const std::size_t wanted = next_capacity(policy_of<T>(Policy), p.capacity(), needed, sizeof(T));
   if constexpr (kMovesAsBytes<T> && alignof(T) <= ASHLAR_MIN_ALIGN) {
     if (wanted - 1 < kSmallBytes / sizeof(T)) [[likely]] {
       const ashlar_block block = ashlar_move_block(begin, p.size() * sizeof(T), wanted * sizeof(T));
@@ -192,7 +205,7 @@ template <class T>
     return {};
   }
   const std::size_t fitting = ashlar_good_size(bytes);
-  if (fitting >= p.capacity() * sizeof(T)) return p;
+  if (fitting >= p.capacity() * sizeof(T) || !kMoves<T>) return p;
   if constexpr (kMovesAsBytes<T> && alignof(T) <= ASHLAR_MIN_ALIGN) {
     // Large blocks shrink where they lie. Small ones realloc leaves in peace unless it saves half of them.
     if (void* same = ashlar_realloc(p.begin, fitting)) {
@@ -212,8 +225,10 @@ template <class T>
     ashlar_free(p.begin);
     T* begin = static_cast<T*>(block.data);
     return {begin, begin + p.size(), begin + block.bytes / sizeof(T)};
-  } else {
+  } else if constexpr (kMoves<T>) {
     return move_elements(p, block);
+  } else {
+    return p;
   }
 }
 

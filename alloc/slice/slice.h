@@ -13,7 +13,8 @@
 // "growslice: len out of range") leaves the elements as they were; insert and erase in the middle do so too for types
 // that move as bytes, for others as std::vector does. Pointers, iterators and views of a slice end where a vector's
 // would: when it grows, shrinks, or loses the elements. Threads: like a vector's. Elements of append, push_back and
-// insert may be the slice's own.
+// insert may be the slice's own, in whatever order or view. Elements that can neither be moved nor copied stay in the
+// block that the slice was made with: std::length_error where that does not do.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +27,9 @@
 
 namespace ashlar {
 
-template <class T, GrowthPolicy Policy = detail::kMovesAsBytes<T> ? kDefaultGrowth : grow_twice>
+/// `Policy`: see growslice.h; null: kDefaultGrowth, or grow_twice where elements do not move as bytes. T may be an
+/// incomplete type where slice<T> is only named.
+template <class T, GrowthPolicy Policy = nullptr>
 class slice {
   static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_volatile_v<T>);
 
@@ -137,7 +140,7 @@ class slice {
       if constexpr (kCheap) {
         T value(std::forward<Args>(args)...);  // before the growth: an argument may be an element of ours
         take(detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, 1));
-        return *::new (static_cast<void*>(p_.end++)) T(value);
+        return *::new (static_cast<void*>(p_.end++)) T(std::move(value));
       } else {
         return emplace_back_slow(std::forward<Args>(args)...);
       }
@@ -193,7 +196,7 @@ class slice {
     if constexpr (std::contiguous_iterator<It> && std::sized_sentinel_for<End, It>) {
       const auto* from = std::to_address(first);
       const auto count = static_cast<size_type>(last - first);
-      if (count == 0 || own_offset(from) >= size() * sizeof(T)) {
+      if (count == 0 || (own_offset(from) >= size() * sizeof(T) && (kMovesWhatItOwns || count <= room()))) {
         return insert_made(at, count, [from, count](T* to) { return std::uninitialized_copy_n(from, count, to); });
       }
     }
@@ -233,10 +236,14 @@ class slice {
   /// Made on the stack before a growth, in line.
   static constexpr bool kCheap = std::is_trivially_copyable_v<T> && sizeof(T) <= 64;
 
+  /// What an element owns lies where it lay when the element has moved to another block.
+  static constexpr bool kMovesWhatItOwns = detail::kMovesAsBytes<T> || std::is_nothrow_move_constructible_v<T>;
+
   /// For constructors: one that throws runs no destructor.
   template <class Fill>
   void filling(Fill fill) {
-    if constexpr (std::is_trivially_copyable_v<T>) {
+    if constexpr (std::is_trivially_copyable_v<T> &&
+                  (std::is_nothrow_default_constructible_v<T> || !std::is_default_constructible_v<T>)) {
       fill();  // nothing throws once there is a block
     } else {
       guarded(fill);
@@ -334,24 +341,43 @@ class slice {
     return *made;
   }
 
+  size_type room() const { return static_cast<size_type>(p_.limit - p_.end); }
+
   void make_room(size_type more) {
-    if (more > static_cast<size_type>(p_.limit - p_.end))
-      take(detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, more));
+    if (more > room()) take(detail::grown<T, Policy>(p_.begin, p_.end, p_.limit, more));
   }
 
   template <class It>
   void append_counted(It first, size_type count) {
     if (count == 0) return;
-    if constexpr (std::is_pointer_v<It> && std::is_same_v<std::remove_cv_t<std::remove_pointer_t<It>>, T>) {
-      // A part of this slice: it comes along where the block moves.
-      const std::uintptr_t offset = own_offset(first);
-      const bool own = offset < size() * sizeof(T);
-      make_room(count);
-      if (own) first = p_.begin + offset / sizeof(T);
-    } else {
-      make_room(count);
+    if (count > room()) {
+      if constexpr (!std::is_pointer_v<It> || !kMovesWhatItOwns) {
+        return append_made(std::move(first), count);
+      } else {
+        // A part of this slice: it comes along where the block moves.
+        const std::uintptr_t offset = own_offset(first);
+        const bool own = offset < size() * sizeof(T);
+        make_room(count);
+        if (own) first = reinterpret_cast<It>(reinterpret_cast<std::uintptr_t>(p_.begin) + offset);
+      }
     }
     p_.end = std::uninitialized_copy_n(std::move(first), count, p_.end);
+  }
+  /// The same for ranges that may lead into this slice, or into what its elements own, in a way that cannot be seen:
+  /// the new elements are made before the old ones go.
+  template <class It>
+  [[gnu::noinline]] void append_made(It first, size_type count) {
+    slice made;
+    made.reserve(count);
+    made.p_.end = std::uninitialized_copy_n(std::move(first), count, made.p_.end);
+    make_room(count);
+    if constexpr (detail::kMovesAsBytes<T>) {
+      std::memcpy(static_cast<void*>(p_.end), static_cast<const void*>(made.p_.begin), count * sizeof(T));
+      made.p_.end = made.p_.begin;
+      p_.end += count;
+    } else {
+      p_.end = std::uninitialized_move_n(made.p_.begin, count, p_.end).second;
+    }
   }
 
   template <class... Value>

@@ -377,5 +377,27 @@ TEST(ChanOrder, waiters_are_first_come_first_woken) {
   }
 }
 
+// Whatever the sides knew of each other before.
+TEST(ChanC, batches_of_all_sizes_take_all_that_is_there) {
+  for (const size_t size : {0, 1, 8}) {
+    ashlar_chan* c = ashlar_newchan(size, 0, 8);
+    char room[64] = {};
+    size_t done = 0;
+    for (int i = 0; i < 2; ++i) ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_send(c, room));
+    ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_recv(c, room));
+    for (int i = 0; i < 6; ++i) ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_send(c, room));
+    ASSERT_EQ(7U, ashlar_chan_len(c));
+    EXPECT_EQ(ASHLAR_CHAN_OK, ashlar_chan_recv_n(c, room, 8, &done, 0));
+    EXPECT_EQ(7U, done) << "elements of " << size;
+    for (int i = 0; i < 8; ++i) ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_send(c, room));
+    for (int i = 0; i < 3; ++i) ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_recv(c, room));
+    ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_send(c, room));
+    for (int i = 0; i < 5; ++i) ASSERT_EQ(ASHLAR_CHAN_OK, ashlar_chan_recv(c, room));
+    EXPECT_EQ(ASHLAR_CHAN_OK, ashlar_chan_send_n(c, room, 8, &done, 0));
+    EXPECT_EQ(7U, done) << "elements of " << size;
+    ashlar_chan_unref(c);
+  }
+}
+
 }  // namespace
 }  // namespace ashlar_test

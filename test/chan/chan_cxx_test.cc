@@ -226,5 +226,58 @@ TEST(ChanCxx, sieve) {
   }
 }
 
+// Durations that no clock reaches are "for ever"; and those that have passed long ago, "not at all".
+template <class Duration>
+void wait_long(Duration for_ever) {
+  const ashlar::chan<int> c(1);
+  std::thread other([c] {
+    std::this_thread::sleep_for(5ms);
+    c.send(7);
+  });
+  EXPECT_EQ(c.recv_until(for_ever), std::optional<int>(7));
+  other.join();
+  EXPECT_EQ(c.recv_until(-for_ever), std::nullopt);
+}
+TEST(ChanCxx, durations_beyond_the_clock) {
+  const Watchdog watchdog(kChanWatchdogSeconds);
+  wait_long(std::chrono::nanoseconds::max());
+  wait_long(std::chrono::microseconds::max());
+  wait_long(std::chrono::seconds::max());
+  wait_long(std::chrono::hours::max());
+  wait_long(std::chrono::hours(24 * 365 * 300));
+  wait_long(std::chrono::hours(24 * 365 * 99));
+  wait_long(std::chrono::duration<double>(1e300));
+}
+
+// What may be an element: neither assigned, nor made by the usual new, and its address is not what & says.
+struct Awkward {
+  const int id;
+  explicit Awkward(int n) : id(n) {}
+  Awkward(const Awkward&) = default;
+  static void* operator new(size_t) = delete;
+  Awkward* operator&() const { return nullptr; }  // NOLINT(google-runtime-operator)
+  ~Awkward() {}                                   // NOLINT(modernize-use-equals-default): no plain bytes
+};
+TEST(ChanCxx, awkward_elements) {
+  const Watchdog watchdog(kChanWatchdogSeconds);
+  const ashlar::chan<Awkward> c(3);
+  Awkward first(1);
+  EXPECT_TRUE(c.send_until(first, 1ms));
+  EXPECT_EQ(0u, ashlar::select(ashlar::on_send(c, first, [] {})));
+  c.send(Awkward(1));
+  c.close();
+  int sum = 0;
+  for (const Awkward& a : c) sum += a.id;
+  EXPECT_EQ(3, sum);
+}
+
+TEST(ChanCxx, an_lvalue_is_sent_until_a_time) {
+  const ashlar::chan<int> c(1);
+  const int value = 5;
+  EXPECT_TRUE(c.send_until(value, 1ms));
+  EXPECT_FALSE(c.send_until(value, 1ms));
+  EXPECT_EQ(5, c.recv());
+}
+
 }  // namespace
 }  // namespace ashlar_test
