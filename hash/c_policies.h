@@ -3,8 +3,8 @@
 // c_policies.h - what the words of a slot mean for a map whose type is known at run time only.
 //
 // Owns: the two modes of ashlar_map: plain (key and value of at most a word each, in the slot, padded with zeros; keys
-// without an eq are compared as words), and blocks ({hash, block}, the block being the key, padded to 8 bytes, and the
-// value).
+// without an eq are compared as words), and blocks ({hash, block}, the block being the key, padded to 8 or 16 bytes,
+// and the value).
 #pragma once
 
 #include "hash/bucket.h"
@@ -22,6 +22,11 @@ struct RuntimeType {
 
   uint64_t hash_key(const void* key, uint64_t seed) const {
     return hash == nullptr ? hash_bytes(key, key_size, seed) : mix(hash(key), seed);
+  }
+  /// Copies of keys and values lie on multiples of 8, or of 16, where one of them is large enough to need it.
+  size_t padded(size_t bytes) const {
+    const size_t part = key_size >= 16 || value_size >= 16 ? 16 : 8;
+    return (bytes + part - 1) & ~(part - 1);
   }
   bool equal(const void* a, const void* b) const {
     return eq == nullptr ? __builtin_memcmp(a, b, key_size) == 0 : eq(a, b) != 0;
@@ -80,7 +85,7 @@ struct BlockPolicy : RuntimeType {
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
-  size_t padded_key() const { return (size_t{key_size} + 7) & ~size_t{7}; }
+  size_t padded_key() const { return padded(key_size); }
   size_t block_size() const { return padded_key() + value_size; }
   static char* block_of(const Word* words) { return reinterpret_cast<char*>(words[1]); }
   uint64_t hash_of(const Word* words, uint64_t /*seed*/) const { return words[0]; }

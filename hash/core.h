@@ -98,19 +98,28 @@ class Core : public Words<Policy> {
     if (hits != 0) __builtin_prefetch(b.word + static_cast<unsigned>(__builtin_ctzll(hits)) * kWords);
   }
 
-  /// Searches, asks `decide(seen, fresh)` what to do, and does it as one change; asks again where the bucket has
-  /// changed in between. With kPut, `fresh` holds the words to store. `*seen` is what the change found, or what kKeep
-  /// was said to.
+  /// Searches, asks `decide(seen, fresh)` what to do, and does it as one change; asks again where the entry has changed
+  /// in between. (Not where only its bucket has: what `decide` calls may change that each time.) With kPut, `fresh`
+  /// holds the words to store. `*seen` is what the change found, or what kKeep was said to.
   template <class Match, class Decide>
   Outcome modify(uint64_t hash, const Match& match, Decide&& decide, Seen* seen) {
-    Word fresh[kWords] = {};
-    for (;;) {
+    Word fresh[kWords] = {}, was[kWords] = {};
+    Action action = Action::kKeep;
+    for (bool asked = false, found = false;;) {
       const Word root = this->settle(hash);
       if (root == 0) return Outcome::kNoMemory;
       const Bucket b = Base::bucket(root, hash);
       if (!Ops::search(b, hash, match, *seen, true)) continue;
+      // The same words are the same entry, which stays there while we are pinned; or an equal key with an equal value.
+      const bool same = found == seen->found() && (!found || __builtin_memcmp(was, seen->words, sizeof was) == 0);
+      if (!asked || !same) {
+        asked = true;
+        found = seen->found();
+        if (found) Ops::copy_entry(was, seen->words);
+        action = decide(const_cast<const Seen&>(*seen), fresh);
+      }
       Outcome outcome = Outcome::kKept;
-      switch (decide(const_cast<const Seen&>(*seen), fresh)) {
+      switch (action) {
         case Action::kKeep:
           return Outcome::kKept;
         case Action::kErase:

@@ -33,7 +33,8 @@ typedef struct ashlar_map_iter ashlar_map_iter;
 /** What a map holds. Keys and values of at most 8 bytes lie in the table itself, others in a block for each entry. */
 typedef struct ashlar_map_type {
   size_t key_size;   /**< bytes of a key, at most 2^31 */
-  size_t value_size; /**< bytes of a value, at most 2^31; 0: a set */
+  size_t value_size; /**< bytes of a value, at most 2^31; 0: a set. Callbacks get keys and values at multiples of 8, of
+                        16 where one of them has 16 bytes or more */
   /** A hash of the key; null: of its bytes. Equal keys have equal hashes. What it returns is mixed with the map's seed.
    */
   uint64_t (*hash)(const void* key);

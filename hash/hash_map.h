@@ -33,19 +33,6 @@
 
 namespace ashlar {
 
-/// Figures of a map, for people.
-struct MapStatistics {
-  uint64_t entries, buckets, slots;
-  double load;          ///< entries / slots
-  uint64_t tombstones;  ///< slots that were used and are free again
-  uint64_t busy;        ///< slots that a writer is at
-  uint64_t displaced;   ///< entries that found no slot in their bucket
-  uint64_t longest;     ///< entries in the fullest bucket
-  uint64_t growths, shrinks;
-  uint64_t stalls;  ///< buckets that were filled by another thread than the one that began it
-  uint64_t bytes;   ///< header, table and overflow blocks; not what entries own
-};
-
 template <class K, class V, class Hash = hash<K>, class Eq = std::equal_to<K>, class Plat = hash_core::Platform>
 class hash_map {  // NOLINT(readability-identifier-naming): as std
   using Policy = hash_core::MapPolicy<K, V, Hash, Eq, Plat>;
@@ -141,15 +128,20 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
 
   /// Adds the entry if the key is not there. Whether it was added.
   template <class Q = K, class U = V>
-  bool insert(Q&& key, U&& value) {
+  bool insert(Q&& key, U&& value) requires std::is_convertible_v<U, V> {
     return try_emplace(std::forward<Q>(key), std::forward<U>(value));
   }
 
   /// The same, and the value is only constructed where the key was not seen.
   template <class Q, class... A>
-  bool try_emplace(Q&& key, A&&... arguments) {
+  bool try_emplace(Q&& given, A&&... arguments) {
+    const auto& key = Policy::as_stored(given);
     const uint64_t hash = hash_of(key);
-    if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
+    // The quick path makes the value first: only where nobody sees that.
+    constexpr bool kSilent =
+        sizeof...(A) == 1 && ((std::is_same_v<std::remove_cvref_t<A>, V> && ...) ||
+                              (std::is_scalar_v<V> && (std::is_scalar_v<std::remove_cvref_t<A>> && ...)));
+    if constexpr (kSilent && kHasQuick<std::remove_cvref_t<decltype(key)>>) {
       Word words[kWords];
       Policy::make(words, hash, key, std::forward<A>(arguments)...);
       return done(core_.insert_pinned(hash, words[0], words[1]));
@@ -176,10 +168,11 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
 
   /// Sets the key's value. Whether the key was new.
   template <class Q = K, class U = V>
-  bool insert_or_assign(Q&& key, U&& value) {
+  bool insert_or_assign(Q&& given, U&& value) {
     static_assert(!std::is_same_v<std::remove_cvref_t<U>, std::optional<V>>, "a value, not perhaps one");
+    const auto& key = Policy::as_stored(given);
     const uint64_t hash = hash_of(key);
-    if constexpr (kHasQuick<std::remove_cvref_t<Q>>) {
+    if constexpr (kHasQuick<std::remove_cvref_t<decltype(key)>>) {
       Word words[kWords];
       Policy::make(words, hash, key, std::forward<U>(value));
       return done(core_.assign_pinned(hash, words[0], words[1]));
@@ -204,11 +197,12 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   /// Sets the key's value to f(old), where `old` is null if there is none, and keeps it where f returns an empty
   /// optional. f may be called several times; the last call counts. Whether the key was new.
   template <class Q = K, class F>
-  bool upsert(const Q& key, F&& f) {
+  bool upsert(const Q& given, F&& f) {
     const Pin pin;
+    const auto& key = Policy::as_stored(given);
     const uint64_t hash = hash_of(key);
     Unused fresh;
-    if constexpr (kHasQuick<Q>) {
+    if constexpr (kHasQuick<std::remove_cvref_t<decltype(key)>>) {
       const Quick quick =
           core_.change_word(hash, match(key, hash).first(), Plat::thread_number(), [&](bool found, Word& word) {
             const hash_core::FromWords<V> old(&word);
@@ -321,7 +315,8 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
       Seen seen;
       // Where the key has got another value meanwhile, f must see that one, too.
       const auto erase = [&](const Seen& s, Word*) {
-        return s.found() && Policy::with(s.words, f) ? Action::kErase : Action::kKeep;
+        const bool same = s.found() && memcmp(s.words, words, sizeof s.words) == 0;
+        return same || (s.found() && Policy::with(s.words, f)) ? Action::kErase : Action::kKeep;
       };
       const Outcome outcome = core_.policy().is_findable(words)
                                   ? core_.modify(hash, core_.policy().match_of(words), erase, &seen)
@@ -352,9 +347,13 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     const Pin pin;
     if (n > static_cast<size_t>(INT64_MAX)) std::__throw_length_error("makemap: size out of range");
     const unsigned log2 = log2_for_hint(static_cast<int64_t>(n));
-    if (log2 > core_.min_log2()) core_.set_min_log2(log2);
+    const unsigned was = core_.min_log2();
+    if (log2 > was) core_.set_min_log2(log2);
     const Word root = core_.root();
-    if (root != 0 && hash_core::log2_of(root) < log2) need(core_.resize(log2, true));
+    if (root == 0 || (hash_core::log2_of(root) >= log2 && (root & hash_core::kMigrating) == 0)) return;
+    if (core_.resize(log2, true)) return;
+    if (log2 > was) core_.set_min_log2(was);
+    need(false);
   }
 
   /// Makes the table as small as the entries allow; what `reserve` and the hint said is over.

@@ -23,15 +23,11 @@ struct ashlar_map_iter {
 
 namespace {
 
-size_t padded(size_t bytes) {
-  return (bytes + 7) & ~size_t{7};
-}
-
 /// Copies the entries of the next bucket that has some. False: no memory.
 template <class Policy>
 bool refill(ashlar_map_iter* iter, const Core<Policy>& core) {
   const Policy& policy = core.policy();
-  const size_t key_bytes = padded(policy.key_size), bytes = key_bytes + padded(policy.value_size);
+  const size_t key_bytes = policy.padded(policy.key_size), bytes = key_bytes + policy.padded(policy.value_size);
   iter->count = iter->at = 0;
   while (iter->count == 0 && !iter->at_end) {
     const ashlar::EpochPin pin;
@@ -72,7 +68,7 @@ ashlar_map_iter* ashlar_map_iter_begin(const ashlar_map* map) noexcept {
 int ashlar_map_iter_next(ashlar_map_iter* iter, void* key, void* value) noexcept {
   return iter->map->with_core([&](const auto& core) {
     const auto& policy = core.policy();
-    const size_t key_bytes = padded(policy.key_size), bytes = key_bytes + padded(policy.value_size);
+    const size_t key_bytes = policy.padded(policy.key_size), bytes = key_bytes + policy.padded(policy.value_size);
     for (;;) {
       if (iter->at == iter->count) {
         if (iter->at_end) return 0;

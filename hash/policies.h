@@ -44,6 +44,19 @@ struct hash<std::basic_string_view<C>> {
 template <class C, class A>
 struct hash<std::basic_string<C, std::char_traits<C>, A>> : hash<std::basic_string_view<C>> {};
 
+/// Figures of a map, for people.
+struct MapStatistics {
+  uint64_t entries, buckets, slots;
+  double load;          ///< entries / slots
+  uint64_t tombstones;  ///< slots that were used and are free again
+  uint64_t busy;        ///< slots that a writer is at
+  uint64_t displaced;   ///< entries that found no slot in their bucket
+  uint64_t longest;     ///< entries in the fullest bucket
+  uint64_t growths, shrinks;
+  uint64_t stalls;  ///< buckets that were filled by another thread than the one that began it
+  uint64_t bytes;   ///< header, table and overflow blocks; not what entries own
+};
+
 namespace hash_core {
 
 enum class Mode { kInline, kBoxed, kEntry };
@@ -52,7 +65,9 @@ template <class K, class V>
 constexpr Mode mode_of() {
   // Compared, and copied, as bytes; a boxed key has to start on a word.
   constexpr bool kPlainKey = std::is_trivially_copyable_v<K> && sizeof(K) <= 16 && alignof(K) <= 8;
-  constexpr bool kPlainValue = std::is_trivially_copyable_v<V> && sizeof(V) <= 8 && alignof(V) <= 8;
+  // (std::atomic is trivially copyable, by the letter; what a callback does to a copy of it would be lost.)
+  constexpr bool kPlainValue =
+      std::is_trivially_copyable_v<V> && std::is_copy_constructible_v<V> && sizeof(V) <= 8 && alignof(V) <= 8;
   if (kPlainKey && kPlainValue && sizeof(K) <= 8) return Mode::kInline;
   return kPlainKey ? Mode::kBoxed : Mode::kEntry;
 }
@@ -92,11 +107,14 @@ void release_block(void* p) {
   P::deallocate(p);
 }
 
+template <class K>
+concept HasOwnEqual = requires(const K& a, const K& b) {
+  operator==(a, b);  // no built-in one, so written
+};
 template <class K, class Eq>
-inline constexpr bool kEqualAsBytes = std::has_unique_object_representations_v<K> &&
-                                      (std::is_integral_v<K> || std::is_enum_v<K> ||
-                                       std::is_pointer_v<K>)&&(std::is_same_v<Eq, std::equal_to<K>> ||
-                                                               std::is_same_v<Eq, std::equal_to<>>);
+inline constexpr bool kEqualAsBytes = !HasOwnEqual<K> && std::has_unique_object_representations_v<K> &&
+                                      (std::is_integral_v<K> || std::is_enum_v<K> || std::is_pointer_v<K>)&&(
+                                          std::is_same_v<Eq, std::equal_to<K>> || std::is_same_v<Eq, std::equal_to<>>);
 
 template <class K, class V, class Hash, class Eq, class Plat>
 struct MapPolicy {
@@ -126,8 +144,19 @@ struct MapPolicy {
       return hash.seeded(key, seed);
     else if constexpr (std::is_same_v<Hash, ashlar::hash<K>> && std::is_arithmetic_v<Q> && std::is_arithmetic_v<K>)
       return mix(static_cast<uint64_t>(hash(static_cast<K>(key))), seed);  // converted in any case: without a warning
+    else if constexpr (!std::is_same_v<Q, K> && !std::is_same_v<Hash, ashlar::hash<K>> &&
+                       !requires { typename Hash::is_transparent; } && std::is_convertible_v<const Q&, K>)
+      return mix(static_cast<uint64_t>(hash(static_cast<K>(key))), seed);  // as std: it may be a template
     else
       return mix(static_cast<uint64_t>(hash(key)), seed);
+  }
+  /// What a change looks for, and stores: a number as a K at once, which other numbers may become, too.
+  template <class Q>
+  static decltype(auto) as_stored(const Q& key) {
+    if constexpr (std::is_arithmetic_v<Q> && std::is_arithmetic_v<K>)
+      return static_cast<K>(key);
+    else
+      return (key);
   }
   uint64_t hash_of(const Word* words, uint64_t seed) const {
     if constexpr (kMode == Mode::kEntry)

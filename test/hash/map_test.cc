@@ -337,7 +337,7 @@ void use_converted(Q other, V one, V two) {
 
 TEST(Map, keys_of_other_types_are_converted) {
   use_converted<int64_t>(-1, 5, 6);
-  use_converted<int64_t>(static_cast<signed char>(-7), std::string("a"), std::string("b"));
+  use_converted<int64_t>(short{-7}, std::string("a"), std::string("b"));
   use_converted<uint64_t>(-1, uint64_t{5}, uint64_t{6});
   use_converted<uint16_t>(70000L, 'a', 'b');
   use_converted<double>(3, 5, 6);

@@ -177,5 +177,137 @@ TEST_F(MapTypes, keys_of_the_library) {
   EXPECT_EQ(1, codes.find(std::make_error_code(std::errc::io_error)));
 }
 
+// What a transparent Eq, or a hash that takes anything, makes of a key of another type.
+struct AnyHash {
+  template <class Q>
+  size_t operator()(const Q& key) const {
+    return std::hash<Q>()(key);
+  }
+};
+TEST_F(MapTypes, keys_that_become_equal_are_one_key) {
+  hash_map<uint8_t, int, ashlar::hash<uint8_t>, std::equal_to<>> bytes;
+  EXPECT_TRUE(bytes.insert(300, 1));
+  EXPECT_FALSE(bytes.insert(300, 2));
+  EXPECT_FALSE(bytes.insert_or_assign(300, 3));
+  EXPECT_EQ(3, bytes.find(uint8_t{44}));
+  hash_map<float, int, ashlar::hash<float>, std::equal_to<>> floats;
+  EXPECT_TRUE(floats.insert(0.1, 1));
+  EXPECT_FALSE(floats.insert(0.1, 2));
+  EXPECT_FALSE(floats.upsert(0.1, [](const int* old) { return *old + 1; }));
+  EXPECT_EQ(1U, floats.size());
+  hash_map<double, int, AnyHash> numbers;
+  EXPECT_TRUE(numbers.insert(5, 1));
+  EXPECT_FALSE(numbers.insert(5.0, 2));
+  hash_map<std::string, int, AnyHash> texts;
+  const char* text = "abc";
+  EXPECT_TRUE(texts.insert(text, 1));
+  EXPECT_FALSE(texts.insert(std::string(text), 2));
+}
+
+enum class NoCase : char {};
+bool operator==(NoCase a, NoCase b) {
+  return (static_cast<char>(a) | 32) == (static_cast<char>(b) | 32);
+}
+struct NoCaseHash {
+  size_t operator()(NoCase c) const { return static_cast<size_t>(static_cast<char>(c) | 32); }
+};
+TEST_F(MapTypes, enums_that_compare_in_their_own_way) {
+  hash_map<NoCase, int, NoCaseHash> map;
+  EXPECT_TRUE(map.insert(NoCase{'a'}, 1));
+  EXPECT_FALSE(map.insert(NoCase{'A'}, 2));
+  EXPECT_EQ(1, map.find(NoCase{'A'}));
+}
+
+struct Counter {
+  mutable std::atomic<int> n{0};
+};
+TEST_F(MapTypes, a_value_that_is_atomic_is_no_copy) {
+  hash_map<int, Counter> map;
+  EXPECT_TRUE(map.try_emplace(1));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(map.visit(1, [](const Counter& c) { c.n.fetch_add(1); }));
+  EXPECT_TRUE(map.visit(1, [](const Counter& c) { EXPECT_EQ(5, c.n.load()); }));
+}
+
+// Plain bytes, but made of what it takes away.
+struct Taker {
+  int* taken;
+  Taker(std::unique_ptr<int> from) : taken(from.release()) {}  // NOLINT(google-explicit-constructor)
+};
+TEST_F(MapTypes, a_value_is_not_made_where_the_key_is_there) {
+  hash_map<int, Taker> map;
+  auto one = std::make_unique<int>(1), two = std::make_unique<int>(2);
+  EXPECT_TRUE(map.try_emplace(1, std::move(one)));
+  EXPECT_FALSE(map.try_emplace(1, std::move(two)));
+  EXPECT_NE(nullptr, two);
+  map.visit(1, [](const Taker& t) { delete t.taken; });
+}
+
+template <class Map, class U>
+concept Inserts = requires(Map map, U value) {
+  map.insert(1, value);
+};
+TEST_F(MapTypes, insert_converts_only_as_an_assignment_would) {
+  static_assert(!Inserts<hash_map<int, bool>, std::optional<bool>>);
+  static_assert(!Inserts<hash_map<int, std::vector<int>>, int>);
+  static_assert(Inserts<hash_map<int, std::string>, const char*>);
+}
+
+// In one bucket: whatever the callback changes there comes between what was found and what shall be stored.
+TEST_F(MapTypes, callbacks_that_change_the_bucket) {
+  const auto one_more = [](const long* old) { return old == nullptr ? 1L : *old + 1; };
+  hash_map<int, long> map;
+  EXPECT_TRUE(map.upsert(1, [&](const long*) {
+    map.upsert(2, one_more);
+    return 1L;
+  }));
+  EXPECT_EQ(1, map.find(1));
+  EXPECT_TRUE(map.erase_if(1, [&](const long&) {
+    map.upsert(2, one_more);
+    return true;
+  }));
+  EXPECT_FALSE(map.contains(1));
+  EXPECT_LE(map.find(2).value(), 4);
+  hash_map<std::string, std::string> texts;
+  texts.insert("a", "b");
+  EXPECT_FALSE(texts.upsert("a", [&](const std::string* old) {
+    texts.upsert("other", [&](const std::string* other) { return other == nullptr ? *old : *other + *old; });
+    return *old + "!";
+  }));
+  EXPECT_EQ("b!", texts.find("a"));
+}
+
+TEST_F(MapTypes, erase_all_if_asks_once) {
+  hash_map<int, int> map;
+  for (int i = 0; i < 1000; ++i) map.insert(i, i);
+  std::vector<int> met;
+  EXPECT_EQ(500U, map.erase_all_if([&](const int& key, const int&) {
+    met.push_back(key);
+    return key % 2 == 0;
+  }));
+  EXPECT_EQ(1000U, met.size());
+}
+
+TEST_F(MapTypes, a_reserve_without_memory_says_nothing_about_shrinking) {
+  hash_map<int, int> map;
+  map.insert(1, 1);
+  EXPECT_THROW(map.reserve(300'000'000'000), std::bad_alloc);
+  for (int i = 0; i < 100'000; ++i) map.insert(i, i);
+  for (int i = 0; i < 100'000; ++i) map.erase(i);
+  EXPECT_GT(map.statistics().shrinks, 0U);
+}
+
+TEST_F(MapTypes, reserve_while_it_shrinks) {
+  hash_map<int, int> map;
+  constexpr int kEntries = 200'000;
+  for (int i = 0; i < kEntries; ++i) map.insert(i, i);
+  for (int i = 0; i < kEntries && map.statistics().shrinks == 0; i += 100) {
+    for (int j = i; j < i + 100; ++j) map.erase(j);
+  }
+  map.reserve(kEntries);
+  const uint64_t growths = map.statistics().growths;
+  for (int i = 0; i < kEntries; ++i) map.insert(i, i);
+  EXPECT_EQ(growths, map.statistics().growths);
+}
+
 }  // namespace
 }  // namespace ashlar_test

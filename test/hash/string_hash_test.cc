@@ -57,7 +57,7 @@ TEST(HashBytes, zeros_of_each_length_differ) {
 // The highest bits choose the bucket, the lowest 8 are the tag, 4 of them choose a filter's bit.
 TEST(HashBytes, counted_keys_spread_over_the_highest_and_the_lowest_bits) {
   Rng random(announce_seed());
-  constexpr int kKeys = 1 << 16, kCells = 256;
+  constexpr int kKeys = 1 << 16, kCells = 256, kMean = kKeys / kCells;
   for (const char* format : {"%d", "user%019d", "%08x", "a/rather/long/path/of/files/%d/index.html", "%d%40s"}) {
     const uint64_t seed = random.next();
     std::vector<int> high(kCells), low(kCells);
@@ -73,7 +73,7 @@ TEST(HashBytes, counted_keys_spread_over_the_highest_and_the_lowest_bits) {
     EXPECT_EQ(size_t{kKeys}, all.size()) << format << " seed " << seed;
     for (const auto* counts : {&high, &low}) {
       double chi2 = 0;
-      for (const int n : *counts) chi2 += (n - kKeys / kCells) * (n - kKeys / kCells) / double{kKeys / kCells};
+      for (const int n : *counts) chi2 += (n - kMean) * (n - kMean) / double{kMean};
       // 255 degrees of freedom: mean 255, deviation 22.6.
       EXPECT_LT(chi2, 255 + 8 * 22.6) << format << " seed " << seed << (counts == &high ? " high" : " low");
     }

@@ -6,9 +6,9 @@
 #include <stdio.h>
 
 #include <atomic>
+#include <iterator>
 #include <memory>
 #include <mutex>
-#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -36,6 +36,24 @@ slice<T> full_slice(size_t size, Make make) {
   return s;
 }
 
+// (Not std::views: clang 14 cannot compile those of this library.)
+template <class It>
+struct Range {
+  It first, last;
+  size_t n;
+  It begin() const { return first; }
+  It end() const { return last; }
+  size_t size() const { return n; }
+};
+template <class T>
+Range<typename slice<T>::reverse_iterator> backwards(slice<T>& s) {
+  return {s.rbegin(), s.rend(), s.size()};
+}
+template <class T>
+Range<std::move_iterator<const T*>> through(slice<T>& s) {
+  return {std::move_iterator<const T*>(s.data()), std::move_iterator<const T*>(s.data() + s.size()), s.size()};
+}
+
 template <class T, class Make>
 void append_itself_in_many_ways(Make make) {
   for (const size_t size : kSizes) {
@@ -53,13 +71,13 @@ void append_itself_in_many_ways(Make make) {
       EXPECT_TRUE(std::equal(v.begin(), v.end(), s.begin())) << how;
     };
     check(
-        "reversed", [](auto& s) { s.append_range(std::views::reverse(s)); },
+        "reversed", [](auto& s) { s.append_range(backwards(s)); },
         [](auto& v, const auto& w) { v.insert(v.end(), w.rbegin(), w.rend()); });
     check(
         "reverse iterators", [](auto& s) { s.append(s.rbegin(), s.rend()); },
         [](auto& v, const auto& w) { v.insert(v.end(), w.rbegin(), w.rend()); });
     check(
-        "transformed", [](auto& s) { s.append_range(s | std::views::transform([](const T& x) { return x; })); },
+        "transformed", [](auto& s) { s.append_range(through(s)); },
         [](auto& v, const auto& w) { v.insert(v.end(), w.begin(), w.end()); });
     check(
         "in front", [](auto& s) { s.insert(s.begin(), s.rbegin(), s.rend()); },
