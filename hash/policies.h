@@ -142,11 +142,9 @@ struct MapPolicy {
     // Not of what was derived from it, which may hash in its own way.
     if constexpr (std::is_same_v<Hash, ashlar::hash<K>> && requires { hash.seeded(key, seed); })
       return hash.seeded(key, seed);
-    else if constexpr (std::is_same_v<Hash, ashlar::hash<K>> && std::is_arithmetic_v<Q> && std::is_arithmetic_v<K>)
-      return mix(static_cast<uint64_t>(hash(static_cast<K>(key))), seed);  // converted in any case: without a warning
-    else if constexpr (!std::is_same_v<Q, K> && !std::is_same_v<Hash, ashlar::hash<K>> &&
-                       !requires { typename Hash::is_transparent; } && std::is_convertible_v<const Q&, K>)
-      return mix(static_cast<uint64_t>(hash(static_cast<K>(key))), seed);  // as std: it may be a template
+    else if constexpr (!std::is_same_v<Q, K> && std::is_convertible_v<const Q&, K> &&
+                       !requires { typename Hash::is_transparent; })
+      return mix(static_cast<uint64_t>(hash(static_cast<K>(key))), seed);  // as std does: it may be a template
     else
       return mix(static_cast<uint64_t>(hash(key)), seed);
   }
