@@ -12,14 +12,15 @@
 // Threads: every member function but the constructor, the destructor and moves may be called by any number of threads
 // at once. Each operation on one key is linearizable: it takes effect at one moment between its call and its return.
 // Finds take no lock, wait for nobody, and make no atomic read-modify-write; the others are lock-free, also while the
-// map grows or shrinks, and also where a thread stops in the middle. Callbacks run without a lock, and may call any
-// function of the map; what `upsert` and `erase_if` are given may be called more than once, where another thread was
-// faster. A callback that sleeps holds up the reuse of memory of all maps (alloc/epoch.h). Exceptions: those of Hash,
-// Eq, constructors and callbacks pass through, and the map is as before. std::bad_alloc where memory is out, and the
-// operation has not happened. Finds and erases of keys with plain small values do not allocate. A bad hash function
-// makes it slow, not wrong. Keys may be given as anything that Hash and Eq take; where K is made of them, that is what
-// a conversion to K gives. What an erased or replaced entry owns is destroyed once no reader can see it, by any thread:
-// at once by ashlar_epoch_synchronize(). Signals: AS-Unsafe. Fork: usable in the child, whatever the others were at.
+// map grows or shrinks, and where a thread stops in the middle. Callbacks run without a lock, and may call any function
+// of the map (but not change, each time, the very entry that they are asked about); what `upsert` and `erase_if` are
+// given is asked again where another thread has changed the entry. Plain values of at most 8 bytes are handed to them
+// as copies. A callback that sleeps holds up the reuse of memory of all maps (alloc/epoch.h). Exceptions: those of
+// Hash, Eq, constructors and callbacks pass through, and the map is as before. std::bad_alloc where memory is out, and
+// the operation has not happened. Finds and erases of keys with plain small values do not allocate. A bad hash function
+// makes it slow, not wrong. Keys may be given as anything that Hash and Eq take, and are stored as what a conversion to
+// K gives. What an erased or replaced entry owns is destroyed once no reader can see it, by any thread: at once by
+// ashlar_epoch_synchronize(). Signals: AS-Unsafe. Fork: usable in the child.
 #pragma once
 
 #include <bits/functexcept.h>
