@@ -50,6 +50,7 @@ STD_ALLOWED = {"algorithm", "array", "atomic", "bit", "climits", "compare", "con
 # Header-only templates for programs that have a C++ run time; no file of the library includes them.
 STD_FOR_USERS = {path: STD_ALLOWED | {"cstring", "memory", "ranges", "stdexcept"}
                  for path in ("alloc/slice/errors.h", "alloc/slice/view.h", "alloc/slice/block.h", "alloc/slice/slice.h", "alloc/slice/shared_slice.h")}
+STD_FOR_USERS["hash/policies.h"] = STD_ALLOWED | {"string_view"}
 LIBC_NAMES = ["malloc", "free", "calloc", "realloc", "reallocarray", "aligned_alloc", "posix_memalign", "memalign",
               "valloc", "pvalloc", "malloc_usable_size", "free_sized", "free_aligned_sized", "cfree", "mallinfo",
               "mallinfo2", "malloc_info", "malloc_stats", "malloc_trim", "mallopt", r"__libc_\w+"]

@@ -311,44 +311,6 @@ TEST(Map, lookup_by_another_type) {
   EXPECT_EQ(1, map.erase(std::string_view("key")).value());
 }
 
-// Each function of a map whose keys are K, with a key of another type.
-template <class K, class Q, class V>
-void use_converted(Q other, V one, V two) {
-  SCOPED_TRACE(__PRETTY_FUNCTION__);
-  const K key(other);
-  hash_map<K, V> map;
-  EXPECT_TRUE(map.insert(other, one));
-  EXPECT_EQ(one, map.find(key));
-  EXPECT_EQ(one, map.find(other));
-  EXPECT_FALSE(map.insert(key, two));
-  EXPECT_FALSE(map.insert_or_assign(other, two));
-  EXPECT_EQ(two, map.find(key));
-  EXPECT_TRUE(map.compare_exchange(other, two, one));
-  EXPECT_FALSE(map.upsert(other, [&](const V* old) { return std::optional<V>(*old == one ? two : one); }));
-  EXPECT_TRUE(map.contains(other));
-  EXPECT_EQ(two, map.erase(other));
-  EXPECT_TRUE(map.upsert(other, [&](const V* old) { return std::optional<V>(old == nullptr ? one : two); }));
-  EXPECT_TRUE(map.remove(key));
-  EXPECT_TRUE(map.insert_or_assign(other, one));
-  EXPECT_FALSE(map.try_emplace(key, two));
-  EXPECT_TRUE(map.erase_if(other, [&](const V& value) { return value == one; }));
-  EXPECT_EQ(0U, map.size());
-}
-
-TEST(Map, keys_of_other_types_are_converted) {
-  use_converted<int64_t>(-1, 5, 6);
-  use_converted<int64_t>(short{-7}, std::string("a"), std::string("b"));
-  use_converted<uint64_t>(-1, uint64_t{5}, uint64_t{6});
-  use_converted<uint16_t>(70000L, 'a', 'b');
-  use_converted<double>(3, 5, 6);
-  use_converted<float>(0.1, std::string("a"), std::string("b"));
-  use_converted<std::string_view>("text", 5, 6);
-  use_converted<std::string_view>(std::string("text"), 5, 6);
-  use_converted<std::string_view>(std::string("text"), std::string("a"), std::string("b"));
-  use_converted<std::string>("text", 5, 6);
-  use_converted<std::string>("text", std::string("a"), std::string("b"));
-}
-
 struct Counted {
   static inline int alive = 0;
   int n;
