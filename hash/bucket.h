@@ -116,12 +116,16 @@ struct BucketOps {
     if (over != 0) P::retire(over_block(over), over_bytes(over_count(over)), P::deallocate);
   }
 
+  static unsigned slot_for(Word free, uint8_t tag) {
+    return static_cast<unsigned>(Bucket::slot_for(kWords, free, tag));
+  }
+
   // ---- search ---------------------------------------------------------------------------------------------------
 
   /// False: frozen (`seen.head` says so), or changed while we looked.
   template <class Match>
   static bool search(Bucket b, uint64_t hash, const Match& match, Seen& seen, bool want_over) {
-    b.prefetch();
+    b.prefetch(hash);
     // Acquire pairs with the release of the commit that made a slot USED: its words are there.
     seen.head = b.top.load_head(std::memory_order_acquire);
     if (is_frozen(seen.head)) [[unlikely]]
@@ -169,7 +173,7 @@ struct BucketOps {
   /// is the one (kNot: use search; kKept: the key is not there). The bucket was no frozen one when its root was read.
   template <class Match>
   [[gnu::always_inline]] static Quick find_first(Bucket b, uint64_t hash, const Match& match, Word* words) {
-    b.prefetch();
+    b.prefetch(hash);
     // Orders: as in search and look.
     const Word head = b.top.load_head(std::memory_order_acquire);
     const Word over = b.top.and_over(filter_bit(tag_of(hash)), std::memory_order_acquire);
@@ -211,6 +215,18 @@ struct BucketOps {
     for (uint64_t i = 0; i < n; ++i) f(const_cast<const Word*>(over_entry(over, i)));
   }
 
+  /// The DELETED slots of a bucket. (One that held zeros with the tag 0 is taken for EMPTY: a figure.)
+  static Word deleted_bits(Bucket b, Word head) {
+    Word deleted = 0;
+    for (Word free = free_bits(head, kSlots); free != 0; free &= free - 1) {
+      const auto i = static_cast<unsigned>(__builtin_ctzll(free));
+      Word any = b.tags.get(i);
+      for (unsigned w = 0; w < kWords; ++w) any |= b.word[i * kWords + w].load(std::memory_order_relaxed);
+      if (any != 0) deleted |= Word{1} << i;
+    }
+    return deleted;
+  }
+
   // ---- changes --------------------------------------------------------------------------------------------------
 
   /// Where it makes room, `seen` becomes what the bucket is then.
@@ -225,7 +241,7 @@ struct BucketOps {
         head = seen.head;
         continue;
       }
-      const unsigned slot = b.first_of(free);
+      const unsigned slot = slot_for(free, seen.tag);
       P::step();
       if (b.top.cas_head(head, claimed(head, slot))) return fill(b, seen, claimed(head, slot), slot, fresh);
       if (is_frozen(head) || !same_version(head, seen.head)) return Outcome::kKept;
@@ -250,7 +266,7 @@ struct BucketOps {
   static void pull_in(Bucket b, Word head, Word over, uint8_t tag) {
     const Word free = free_bits(head, kSlots);
     if (free == 0) return;
-    const unsigned slot = b.first_of(free);
+    const unsigned slot = slot_for(free, tag);
     P::step();
     Word expected = head;
     if (!b.top.cas_head(expected, claimed(head, slot))) return;
@@ -273,7 +289,7 @@ struct BucketOps {
 
   /// Fills a slot that is ours.
   static void write_slot(Bucket b, unsigned slot, uint8_t tag, const Word* words) {
-    b.tags.make(slot, tag);
+    b.tags.set(slot, tag);
     // Release: see the last load in `search`.
     for (unsigned w = 0; w < kWords; ++w) b.word[slot * kWords + w].store(words[w], std::memory_order_release);
   }

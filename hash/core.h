@@ -86,7 +86,6 @@ class Core : public Words<Policy> {
     const Word root = this->root();
     if (root == 0) return;
     const Bucket b = Base::bucket(root, hash);
-    __builtin_prefetch(&b.tags);
     __builtin_prefetch(&b.top);
   }
   /// And then, once that has come, for the entry.
@@ -183,7 +182,7 @@ class Core : public Words<Policy> {
         // Of the old bucket only what this heir gets: another one may have been filled, and changed.
         if (last_hash(next, first) < s.last) s.last = last_hash(next, first);
       }
-      if (copy_bucket(b, s)) return true;
+      if (copy_used(b, s)) return true;
     }
   }
 
@@ -207,7 +206,7 @@ class Core : public Words<Policy> {
   }
 
   struct Shape {
-    uint64_t buckets, busy, deleted, over_entries, over_blocks, longest;
+    uint64_t buckets, slots, busy, deleted, over_entries, over_blocks, longest;
   };
   /// Looks at every bucket of the current table: O(buckets).
   Shape shape() const {
@@ -215,11 +214,13 @@ class Core : public Words<Policy> {
     const Word root = this->root();
     if (root == 0) return shape;
     shape.buckets = uint64_t{1} << log2_of(root);
+    const Word missing = Base::is_small(root) ? Base::kMissingSlots : 0;
+    shape.slots = shape.buckets * kSlots - static_cast<unsigned>(__builtin_popcountll(missing));
     for (uint64_t i = 0; i < shape.buckets; ++i) {
       const Bucket b = Base::bucket_at(root, i);
       const Word head = b.top.load_head(std::memory_order_acquire);
-      shape.busy += static_cast<unsigned>(__builtin_popcountll(busy_bits(head)));
-      shape.deleted += static_cast<unsigned>(__builtin_popcountll(deleted_bits(head)));
+      shape.busy += static_cast<unsigned>(__builtin_popcountll(busy_bits(head) & ~missing));
+      shape.deleted += static_cast<unsigned>(__builtin_popcountll(Ops::deleted_bits(b, head)));
       const uint64_t over = is_frozen(head) ? 0 : Ops::over_count_or_0(b.top.load_over(std::memory_order_acquire));
       shape.over_entries += over;
       shape.over_blocks += over != 0 ? 1 : 0;
@@ -262,11 +263,21 @@ class Core : public Words<Policy> {
   }
 
   /// False: it has changed since `s.head` was read.
+  [[gnu::noinline]] static bool copy_used(const Bucket& b, Snapshot& s) {
+    s.over = b.top.load_over(std::memory_order_acquire);
+    s.used = used_bits(s.head);
+    for (Word used = s.used; used != 0; used &= used - 1) {
+      const auto i = static_cast<unsigned>(__builtin_ctzll(used));
+      for (unsigned w = 0; w < kWords; ++w) s.words[i][w] = b.word[i * kWords + w].load(std::memory_order_acquire);
+    }
+    return same_version(s.head, b.top.load_head(std::memory_order_relaxed));
+  }
+  /// The same, of a table whose slots are all there.
   [[gnu::always_inline]] static bool copy_bucket(const Bucket& b, Snapshot& s) {
     s.over = b.top.load_over(std::memory_order_acquire);
     s.used = used_bits(s.head);
     // All slots: there is one branch on how many are used, in each_copied.
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (unsigned i = 0; i < kSlots; ++i) {
       for (unsigned w = 0; w < kWords; ++w) s.words[i][w] = b.word[i * kWords + w].load(std::memory_order_acquire);
     }
@@ -290,7 +301,7 @@ class Core : public Words<Policy> {
   /// bucket as a whole, what nobody has changed since it was copied needs no look at its hash. False: f said so.
   template <class F>
   [[gnu::always_inline]] bool walk_quickly(uint64_t& first, Snapshot& s, F& f) const {
-    constexpr uint64_t kBucketsAPin = 16;
+    constexpr uint64_t kBucketsAPin = 8;
     const Word root = this->quick_root();
     if ((root & kMigrating) != 0) return true;
     const unsigned log2 = log2_of(root);

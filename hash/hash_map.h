@@ -380,7 +380,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     MapStatistics s{};
     s.entries = size();
     s.buckets = shape.buckets;
-    s.slots = shape.buckets * Core::kSlots;
+    s.slots = shape.slots;
     s.load = s.slots == 0 ? 0 : static_cast<double>(s.entries) / static_cast<double>(s.slots);
     s.tombstones = shape.deleted;
     s.busy = shape.busy;

@@ -5,15 +5,15 @@
 // Owns: the encoding of a bucket's head word, of its overflow word and of a table's root word; struct BucketAt. No
 // algorithm (core.h, migration.h).
 //
-//   A bucket lies in three arrays: what decides where to look is packed with that of other buckets, so that it stays in
-//   a cache; entries are where nothing else is.
-//     pairs: | head 8 | over 8 |
-//     tags:  | a byte for each slot |
-//     slots: | slot 0: 16 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 |      (or 4 slots of 24)
+//   A bucket lies in two arrays: what decides where to look is packed with that of other buckets, so that it stays in a
+//   cache, and is half a line; entries are where nothing else is, in three lines.
+//     index: | head 8 | over 8 | a tag for each slot: 16 |
+//     slots: | slot 0: 16 | slot 1 | ... 12 slots |      (or 8 slots of 24)
 //
 //   tags:  of the hashes of the entries. A tag belongs to its slot: it is written with it.
-//   head:  | version 34 | state 2 | 6 bits: the slot was used before | 6: BUSY | 10: 0 | 6: USED |
-//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again)
+//   head:  | version 34 | state 2 | 12: BUSY | 4: 0 | 12: USED |
+//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again). Free are those with neither bit;
+//             an EMPTY one is told by what it holds: zeros, its tag, too.
 //     state:  0 fresh: ready in a first table, still to be filled in a table that another one migrates to
 //             1 filling: one thread fills it; others may do it in another way
 //             2 ready    3 frozen: nothing changes any more; what it holds is, or will be, in the next table
@@ -22,7 +22,7 @@
 //     The entries that found no slot, as an immutable array. 0: none. In the filter the bit of each entry's tag is set:
 //     a search for another one needs no look at the block.
 //
-//   root:  | address of the table, 128-byte aligned | 1: it migrates | 63 - log2 of its buckets: 6 |
+//   root:  | address of the table, 128-byte aligned | 1: it migrates | 62 - log2 of its buckets: 6 |
 //
 // Invariants: a USED slot is never written, nor is its tag. All that a bucket holds changes by one compare-and-exchange
 // of `head`, or of `head` and `over` together, which counts the version up. A BUSY slot belongs to the thread that made
@@ -56,12 +56,12 @@ namespace ashlar::hash_core {
 
 using Word = uint64_t;
 
-inline constexpr unsigned kMaxSlots = 6;
+inline constexpr unsigned kMaxSlots = 12;
 inline constexpr Word kSlotBits = (Word{1} << kMaxSlots) - 1;
 inline constexpr unsigned kTagBits = 16;  // what a comparison of tags may say: the USED bits, and zeros
-inline constexpr unsigned kBusyShift = kTagBits, kDeletedShift = kBusyShift + kMaxSlots;
+inline constexpr unsigned kBusyShift = kTagBits;
 
-inline constexpr unsigned kStateShift = kDeletedShift + kMaxSlots;
+inline constexpr unsigned kStateShift = kBusyShift + kMaxSlots;
 inline constexpr Word kStateMask = Word{3} << kStateShift;
 inline constexpr Word kFresh = 0;
 inline constexpr Word kFilling = Word{1} << kStateShift;
@@ -80,7 +80,7 @@ constexpr bool is_filled(Word head) {
 constexpr bool same_version(Word a, Word b) {
   return ((a ^ b) >> kVersionShift) == 0;
 }
-/// Bit i is set where slot i is USED; BUSY; EMPTY or DELETED, of the first `slots`; DELETED.
+/// Bit i is set where slot i is USED; BUSY; EMPTY or DELETED, of the first `slots`.
 constexpr Word used_bits(Word head) {
   return head & kSlotBits;
 }
@@ -89,9 +89,6 @@ constexpr Word busy_bits(Word head) {
 }
 constexpr Word free_bits(Word head, unsigned slots) {
   return ~(head | head >> kBusyShift) & ((Word{1} << slots) - 1);
-}
-constexpr Word deleted_bits(Word head) {
-  return head >> kDeletedShift & ~head & ~(head >> kBusyShift) & kSlotBits;
 }
 /// A free slot becomes BUSY, a BUSY one USED, or free again, a USED one free again.
 constexpr Word claimed(Word head, unsigned slot) {
@@ -104,7 +101,7 @@ constexpr Word given_back(Word head, unsigned slot) {
   return head ^ Word { 1 } << (kBusyShift + slot);
 }
 constexpr Word erased(Word head, unsigned slot) {
-  return (head ^ Word{1} << slot) | Word{1} << (kDeletedShift + slot);
+  return head ^ Word { 1 } << slot;
 }
 inline constexpr unsigned kOverCountShift = 16, kOverAddressShift = 20;
 inline constexpr Word kOverMany = 15;
@@ -118,11 +115,12 @@ constexpr Word may_be_in(Word over, uint64_t hash) {
 }
 
 inline constexpr Word kLogMask = 63;
+inline constexpr unsigned kTopLog2 = 62;  // a hash shifted right by 62 - log2 is four times its bucket's index
 inline constexpr Word kMigrating = 64;
 inline constexpr size_t kTableAlign = 128;
 
 constexpr unsigned log2_of(Word root) {
-  return 63 - static_cast<unsigned>(root & kLogMask);
+  return kTopLog2 - static_cast<unsigned>(root & kLogMask);
 }
 /// The bucket of a hash in a table of 2^log2 buckets: its highest bits, so that every table has the order of the
 /// hashes.
@@ -155,8 +153,8 @@ struct Platform : EpochAtomics {
   using Pin = EpochPin;
 
   static constexpr bool kConstructs = false;      // zeroed memory is as good as constructed atomics
-  static constexpr uint64_t kChunkUnits = 16;     // of a migration, that a writer takes at a time
-  static constexpr uint64_t kAtOnceUnits = 2048;  // of a migration that who starts it does alone: 0.05 to 0.5 ms
+  static constexpr uint64_t kChunkUnits = 8;      // of a migration, that a writer takes at a time
+  static constexpr uint64_t kAtOnceUnits = 1024;  // of a migration that who starts it does alone: 0.05 to 0.5 ms
   static constexpr unsigned kPatience = 64;       // looks at a bucket that another thread fills, before it is overtaken
 
   /// A brief pin (epoch.h), or null.
@@ -183,28 +181,38 @@ struct Platform : EpochAtomics {
   static size_t thread_number() noexcept { return ashlar_epoch_self->number; }
 };
 
-static_assert(sizeof(TagBytes) == 8 && sizeof(HeadPair) == 16 && offsetof(HeadPair, over) == 8);
+static_assert(sizeof(TagBytes) == 16 && sizeof(HeadPair) == 16 && offsetof(HeadPair, over) == 8);
+
+/// What is indexed: of a bucket all but its slots. Half a line.
+template <class P>
+struct IndexEntry {
+  typename P::Pair top;
+  typename P::Tags tags;
+};
+static_assert(sizeof(IndexEntry<Platform>) == 32);
 
 /// Where a bucket is.
 ///
-/// Its 96 bytes of slots lie in two lines, 64 bytes in the one and 32 in the other: in the first one where the bucket's
-/// number is even, in the second where it is odd. What finds ask for ahead is the larger part, so that is filled first:
-/// slots from 0 up, or from the last one down.
+/// Its 192 bytes of slots are three lines. An entry's home is the one of them that its tag says, and it lies there
+/// unless that was full: so finds can ask for its line before they know the tags of the bucket. (At a load of 0.64 19 of
+/// 20 are at home.)
 template <class P>
 struct BucketAt {
   typename P::Pair& top;
   typename P::Tags& tags;
   typename P::template Atomic<Word>* word;  // word w of slot s: [s * words of a slot + w]
 
-  static bool fills_downwards(const void* slots) { return (reinterpret_cast<uintptr_t>(slots) & 32) != 0; }
-  bool fills_downwards() const { return fills_downwards(word); }
-  /// Of the free slots (there is one) the one to take.
-  static uint64_t first_of(Word free, const void* slots) {
-    return select(reinterpret_cast<uintptr_t>(slots) & 32, highest_bit(free), lowest_bit(free));
+  /// In bytes.
+  static uint64_t home(uint64_t tag) { return tag * 3 >> 2 & 0xc0; }
+  /// Of the free slots (there is one) the one to take for an entry of `words` words.
+  [[gnu::always_inline]] static uint64_t slot_for(unsigned words, Word free, uint64_t tag) {
+    const Word near = free & (words == 3 ? Word{0xe01807} >> home(tag) / 8 & 0xff : Word{15} << home(tag) / 16);
+    return lowest_bit(select(near, near, free));
   }
-  unsigned first_of(Word free) const { return static_cast<unsigned>(first_of(free, word)); }
   // Inline: gcc drops calls of a function that does nothing else.
-  [[gnu::always_inline]] void prefetch() const { __builtin_prefetch(reinterpret_cast<const char*>(word) + 32); }
+  [[gnu::always_inline]] void prefetch(uint64_t hash) const {
+    __builtin_prefetch(reinterpret_cast<const char*>(word) + home(tag_of(hash)));
+  }
 };
 
 }  // namespace ashlar::hash_core

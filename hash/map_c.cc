@@ -271,7 +271,7 @@ void ashlar_map_stats(const ashlar_map* map, ashlar_map_statistics* out) noexcep
     const auto figures = core.figures();
     out->entries = static_cast<uint64_t>(core.size());
     out->buckets = shape.buckets;
-    out->slots = shape.buckets * core.kSlots;
+    out->slots = shape.slots;
     out->tombstones = shape.deleted;
     out->busy = shape.busy;
     out->displaced = shape.over_entries;

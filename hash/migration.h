@@ -21,53 +21,63 @@ namespace ashlar::hash_core {
 template <class Policy>
 struct TableOps : BucketOps<Policy> {
   using typename BucketOps<Policy>::Bucket;
-  using Pair = typename Policy::Platform::Pair;
-  using Tags = typename Policy::Platform::Tags;
+  using Index = IndexEntry<typename Policy::Platform>;
   using BucketOps<Policy>::kSlots;
   using BucketOps<Policy>::kWords;
   template <class T>
   using Atomic = typename Policy::Platform::template Atomic<T>;
 
-  /// The part of a table before its buckets: what writers write, and a line that is only read.
-  struct alignas(kTableAlign) Table {
+  /// The part of a table before its index: a line that is only read, and half of one that who migrates writes.
+  struct alignas(32) Table {
     Atomic<Word> nothing[2];      // what a find looks at that need not look at a slot: first, so it has no offset
+    Atomic<Word>* slots;
     Atomic<Word> next;            // root word of the table that this one migrates to; 0: none
-    Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out
-    Atomic<uint64_t> first_open;  // words of `done` before this one are full
-    Atomic<uint64_t> grow_at;     // entries beyond which the next table is made
     Atomic<uint64_t>* done;       // a bit for each chunk of the migration to this table
     uint64_t chunks;              // of that migration
     uint64_t bytes;
     uint64_t log2;
-    Tags* tags;
-    Atomic<Word>* slots;
+    Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out
+    Atomic<uint64_t> first_open;  // words of `done` before this one are full
+    Atomic<uint64_t> grow_at;     // entries beyond which the next table is made
   };
 
   static constexpr size_t kSlotBytes = sizeof(Atomic<Word>) * kWords * kSlots;  // of a bucket
-  static constexpr size_t kBucketBytes = sizeof(Pair) + sizeof(Tags) + kSlotBytes;
+  /// Where they begin in a table: behind its head and its index, in a line of their own.
+  static constexpr size_t slots_offset(unsigned log2) {
+    return (sizeof(Table) + (sizeof(Index) << log2) + 63) / 64 * 64;
+  }
+
+  /// A map's first table of one bucket takes 256 bytes: its last slots are missing, and BUSY for ever.
+  static constexpr size_t kSmallBytes = 256;
+  static constexpr size_t kSmallSlots =
+      slots_offset(0) < kSmallBytes ? (kSmallBytes - slots_offset(0)) / (kWords * sizeof(Word)) : kSlots;
+  static constexpr bool kHasSmall = !Policy::Platform::kConstructs && kSmallSlots < kSlots;
+  static constexpr Word kMissingSlots = kHasSmall ? (Word{1} << kSlots) - (Word{1} << kSmallSlots) : 0;
+  static bool is_small(Word root) { return kHasSmall && table(root)->bytes == kSmallBytes; }
 
   static Table* table(Word root) { return reinterpret_cast<Table*>(root & ~(kTableAlign - 1)); }
   [[gnu::always_inline]] static Bucket bucket_at(Word root, uint64_t index) {
     Table* t = table(root);
-    return {reinterpret_cast<Pair*>(t + 1)[index], t->tags[index], t->slots + index * (kSlots * kWords)};
+    Index& entry = reinterpret_cast<Index*>(t + 1)[index];
+    return {entry.top, entry.tags, t->slots + index * (kSlots * kWords)};
   }
   [[gnu::always_inline]] static Bucket bucket(Word root, uint64_t hash) {
     return bucket_at(root, index_of(hash, log2_of(root)));
   }
 
-  /// The bytes of half a bucket's slots, n times.
-  [[gnu::always_inline]] static uint64_t times_slots(uint64_t n) {
-    // 48 n as 16 (3 n): the compiler would multiply by 96 what it has halved before.
-    if constexpr (kSlotBytes == 96) return hidden(n * 3) * 16;
-    return n * (kSlotBytes / 2);
-  }
-  /// The same in fewer instructions: all three addresses from twice the index.
+  /// The same in fewer instructions: both addresses from four times the index.
   [[gnu::always_inline]] static Bucket bucket_fast(Word root, uint64_t hash) {
     Table* t = table(root);
-    const uint64_t twice = hidden(hash >> (root & kLogMask) & ~uint64_t{1});
-    return {*reinterpret_cast<Pair*>(reinterpret_cast<char*>(t + 1) + twice * (sizeof(Pair) / 2)),
-            *reinterpret_cast<Tags*>(reinterpret_cast<char*>(t->tags) + twice * (sizeof(Tags) / 2)),
-            reinterpret_cast<Atomic<Word>*>(reinterpret_cast<char*>(t->slots) + times_slots(twice))};
+    const uint64_t four = hidden(hash >> (root & kLogMask) & ~uint64_t{3});
+    Index& entry = *reinterpret_cast<Index*>(reinterpret_cast<char*>(t + 1) + four * (sizeof(Index) / 4));
+    return {entry.top, entry.tags,
+            reinterpret_cast<Atomic<Word>*>(reinterpret_cast<char*>(t->slots) + times_slots(four))};
+  }
+  /// The bytes of a quarter of a bucket's slots, n times.
+  [[gnu::always_inline]] static uint64_t times_slots(uint64_t n) {
+    // 48 n as 16 (3 n): the compiler would multiply by 192 what it has divided before.
+    if constexpr (kSlotBytes == 192) return hidden(n * 3) * 16;
+    return n / 4 * kSlotBytes;
   }
 
   /// The table that a frozen bucket's table migrates to.
@@ -91,7 +101,8 @@ struct Migration : TableOps<Policy> {
   using typename Ops::Bucket;
   using typename Ops::Table;
 
-  static constexpr uint64_t kAhead = 8;             // units
+  static constexpr Word kSlotMask = (Word{1} << kSlots) - 1;
+  static constexpr uint64_t kAhead = 4;             // units
   static constexpr size_t kFaultBytes = 64 * 1024;  // 20 us of the kernel's time
 
   const Policy& policy;
@@ -108,8 +119,7 @@ struct Migration : TableOps<Policy> {
     if (unit < units) {
       const Bucket b = bucket_at(from, unit << shift);
       __builtin_prefetch(&b.top, 1);
-      __builtin_prefetch(b.word);
-      __builtin_prefetch(b.word + kSlots * kWords - 1);
+      for (unsigned line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const char*>(b.word) + line * 64);
     }
     if (const uint64_t near = unit - kAhead / 2; near < units) {
       // Relaxed: only its address is used.
@@ -123,8 +133,7 @@ struct Migration : TableOps<Policy> {
   static void fault_in(Word from, Word to, uint64_t chunk) {
     if (table(to)->bytes < 2 * kFaultBytes) return;
     const uint64_t buckets = Policy::kChunkUnits << (log2_of(to) - unit_log2(from, to));
-    fault_in_part(to, table(to) + 1, chunk, buckets * sizeof(typename Ops::Pair));
-    fault_in_part(to, table(to)->tags, chunk, buckets * sizeof(typename Ops::Tags));
+    fault_in_part(to, table(to) + 1, chunk, buckets * sizeof(typename Ops::Index));
     fault_in_part(to, table(to)->slots, chunk, buckets * Ops::kSlotBytes);
   }
   /// `bytes` of each chunk, from `begin` on in the table.
@@ -187,8 +196,13 @@ struct Migration : TableOps<Policy> {
   /// did, or does, and the block is gone.
   // (Inline: a bucket's three words by way of the stack cost more than what is done with them.)
   [[gnu::always_inline]] static bool fill_fresh(Bucket b, const Moving* kept, unsigned n, Word over) {
-    const unsigned first = b.fills_downwards() ? kSlots - n : 0;
-    const Word all = ((Word{1} << n) - 1) << first;
+    unsigned slot[kSlots];
+    Word free = kSlotMask;
+    for (unsigned i = 0; i < n; ++i) {
+      slot[i] = Ops::slot_for(free, kept[i].tag);
+      free ^= Word{1} << slot[i];
+    }
+    const Word all = free ^ kSlotMask;
     const Word filled = kReady | all | kOneVersion;
     Word expected = 0;
     P::step();
@@ -198,13 +212,13 @@ struct Migration : TableOps<Policy> {
       Ops::discard_over(over);
       return false;
     }
-    for (unsigned i = 0; i < n; ++i) Ops::write_slot(b, first + i, kept[i].tag, kept[i].words);
+    for (unsigned i = 0; i < n; ++i) Ops::write_slot(b, slot[i], kept[i].tag, kept[i].words);
     expected = claimed;
     P::step();
     if (over == 0 ? b.top.cas_head(expected, filled) : b.top.cas_both(claimed, 0, filled, over)) return true;
     // Another thread has published everything in an overflow block. Our slots are ours still.
     Ops::discard_over(over);
-    for (unsigned i = 0; i < n; ++i) Ops::give_back(b, first + i);
+    for (unsigned i = 0; i < n; ++i) Ops::give_back(b, slot[i]);
     return false;
   }
 

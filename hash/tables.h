@@ -48,16 +48,16 @@ class Tables : public TableOps<Policy> {
   template <class T>
   using Atomic = typename P::template Atomic<T>;
 
-  /// Entries that a table of 2^log2 buckets takes before it grows: 70 % of the slots (4.2 of 6), and 80 % of a large
+  /// Entries that a table of 2^log2 buckets takes before it grows: 70 % of the slots (8.4 of 12), and 80 % of a large
   /// one's (1 of 10 entries is then in an overflow block), where memory counts for more than time.
-  static constexpr unsigned kLargeLog2 = 21;
+  static constexpr unsigned kLargeLog2 = 20;
   static constexpr uint64_t max_entries(unsigned log2) {
     return ((uint64_t{kSlots} << log2) * (log2 < kLargeLog2 ? 7 : 8) + 9) / 10;
   }
   /// Below that it shrinks: 1 of 7.
   static constexpr uint64_t min_entries(unsigned log2) { return (uint64_t{kSlots} << log2) / 7; }
-  static constexpr unsigned kStripedLog2 = 9;        // tables from here on have many counters
-  static constexpr unsigned kMaxLog2 = 43 - 7;       // as many bytes as a heap has addresses
+  static constexpr unsigned kStripedLog2 = 8;        // tables from here on have many counters
+  static constexpr unsigned kMaxLog2 = 43 - 8;       // as many bytes as a heap has addresses
   static constexpr size_t kPieceBytes = 256 * 1024;  // 40 us of the kernel's time
 
   /// The smallest table for so many entries.
@@ -256,19 +256,22 @@ class Tables : public TableOps<Policy> {
     return (table(to)->done[chunk / 64].load(std::memory_order_acquire) >> (chunk % 64) & 1) != 0;
   }
 
-  /// A table without entries; 0: no memory.
+  /// A table without entries; 0: no memory. `chunks`: of the migration to it; 0: the map's first one.
   static Word new_table(unsigned log2, uint64_t chunks) {
-    const size_t bytes = sizeof(Table) + (Ops::kBucketBytes << log2);
+    const bool small = Ops::kHasSmall && chunks == 0 && log2 == 0;
+    const size_t index_end = Ops::slots_offset(log2);
+    const size_t bytes = small ? Ops::kSmallBytes : index_end + (Ops::kSlotBytes << log2);
     void* memory = P::zeroed(bytes);
     if (memory == nullptr) return 0;
     auto* t = ::new (memory) Table;
-    auto* at = reinterpret_cast<char*>(t + 1) + (sizeof(typename Ops::Pair) << log2);
-    // The slots first, where that keeps them at multiples of 16.
-    t->slots = reinterpret_cast<Atomic<Word>*>(at);
-    t->tags = reinterpret_cast<typename Ops::Tags*>(at + (Ops::kSlotBytes << log2));
-    const Word root = reinterpret_cast<Word>(memory) | (63 - log2);
+    t->slots = reinterpret_cast<Atomic<Word>*>(static_cast<char*>(memory) + index_end);
+    const Word root = reinterpret_cast<Word>(memory) | (kTopLog2 - log2);
     if constexpr (P::kConstructs) {
       each_part(root, [](auto& part) { ::new (static_cast<void*>(&part)) std::remove_reference_t<decltype(part)>; });
+    }
+    if (small) {
+      Word fresh = 0;
+      bucket_at(root, 0).top.cas_head(fresh, Ops::kMissingSlots << kBusyShift);
     }
     t->next.store(0, std::memory_order_relaxed);  // published with the root word
     t->cursor.store(0, std::memory_order_relaxed);
@@ -319,7 +322,7 @@ class Tables : public TableOps<Policy> {
   static void release_table(void* block) {
     auto* t = static_cast<Table*>(block);
     if (t->bytes <= 2 * kPieceBytes) {
-      free_table(reinterpret_cast<Word>(t) | (63 - t->log2));
+      free_table(reinterpret_cast<Word>(t) | (kTopLog2 - t->log2));
       return;
     }
     t->bytes = (t->bytes - kPieceBytes) / kPieceBytes * kPieceBytes;

@@ -2,7 +2,7 @@
 //
 // tags.h - the tags of a bucket, compared all at once; selecting without a branch.
 //
-// Owns: TagBytes, lowest_bit, highest_bit, hidden, select, xor_with and and_with: where the map's code depends on the
+// Owns: TagBytes, lowest_bit, hidden, select, xor_with and and_with: where the map's code depends on the
 // machine. No other file has machine code. In a find that waits for memory the number of instructions decides how many
 // finds overlap (hash/README.md).
 #pragma once
@@ -23,31 +23,29 @@ constexpr uint8_t tag_of(uint64_t hash) {
 
 /// The tags of a bucket's slots. That the bytes of one look may be of different moments does no harm: the version
 /// tells, as with the slots' words.
-struct alignas(8) TagBytes {
-  std::atomic<uint8_t> tag[8] = {};
+struct alignas(16) TagBytes {
+  std::atomic<uint8_t> tag[16] = {};
 
   void set(uint64_t slot, uint8_t value) noexcept {
     // Release: as with the slots' words, see BucketOps::search.
     tag[slot].store(value, std::memory_order_release);
   }
-  /// The same, but the line stays clean where it is the tag already: an entry that is updated again and again goes to
-  /// and fro between slots.
-  void make(uint64_t slot, uint8_t value) noexcept {
-    if (get(slot) != value) set(slot, value);
-  }
   uint8_t get(uint64_t slot) const noexcept { return tag[slot].load(std::memory_order_acquire); }
-  /// Bit i is set where tag i is that of the hash, for i < 8; bits 8 to 15 say nothing, higher ones are 0. An acquire
+  /// Bit i is set where tag i is that of the hash, for i < 12; bits 12 to 15 say nothing, higher ones are 0. An acquire
   /// load of each tag.
   [[gnu::always_inline]] uint64_t equal(uint64_t hash) const noexcept {
 #if defined(__SSE2__)
-    __m128i all;  // a load of this machine acquires
-    asm volatile("movq %1, %0" : "=x"(all) : "m"(tag) : "memory");
     __m128i one = _mm_cvtsi32_si128(static_cast<int>(hash));
     one = _mm_shufflelo_epi16(_mm_unpacklo_epi8(one, one), 0);
-    return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(all, one))));
+    one = _mm_unpacklo_epi64(one, one);
+    asm volatile("pcmpeqb %1, %0" : "+x"(one) : "m"(tag) : "memory");  // a load of this machine acquires
+    return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(one)));
 #else
     using Aliasing [[gnu::may_alias]] = uint64_t;
-    return equal_bytes(__atomic_load_n(reinterpret_cast<const Aliasing*>(this), __ATOMIC_ACQUIRE), tag_of(hash));
+    const auto* const halves = reinterpret_cast<const Aliasing*>(this);
+    const uint8_t one = tag_of(hash);
+    return equal_bytes(__atomic_load_n(halves, __ATOMIC_ACQUIRE), one) |
+           equal_bytes(__atomic_load_n(halves + 1, __ATOMIC_ACQUIRE), one) << 8;
 #endif
   }
 
@@ -71,17 +69,6 @@ struct alignas(8) TagBytes {
   return number;
 #else
   return word == 0 ? 64 : static_cast<uint64_t>(__builtin_ctzll(word));
-#endif
-}
-
-/// The number of the highest bit that is set; where none is, anything.
-[[gnu::always_inline]] inline uint64_t highest_bit(uint64_t word) {
-#if defined(__x86_64__)
-  uint64_t number;
-  asm("bsrq %1, %0" : "=r"(number) : "r"(word) : "cc");
-  return number;
-#else
-  return 63 - static_cast<uint64_t>(__builtin_clzll(word | 1));
 #endif
 }
 

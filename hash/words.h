@@ -47,7 +47,7 @@ class Words : public Tables<Policy> {
     auto& top = b.top;
     const auto& tags = b.tags;
     const Word slots = reinterpret_cast<Word>(b.word);
-    b.prefetch();
+    b.prefetch(hash);
     const Word head = top.load_head(std::memory_order_acquire);
     Word expected = top.and_over(filter_bit(tag_of(hash)), std::memory_order_acquire);
     const Word hits = tags.equal(hash) & head;
@@ -68,7 +68,7 @@ class Words : public Tables<Policy> {
     auto& top = b.top;
     auto& tags = b.tags;
     auto* const slots = b.word;
-    b.prefetch();
+    b.prefetch(hash);
     const Word head = top.load_head(std::memory_order_acquire);
     const Word over = top.load_over(std::memory_order_acquire);
     if (const Word hits = tags.equal(hash) & head; hits != 0) {
@@ -95,9 +95,7 @@ class Words : public Tables<Policy> {
     auto& top = b.top;
     auto& tags = b.tags;
     auto* const slots = b.word;
-    // Both lines: it may have to write where it did not find.
-    __builtin_prefetch(slots);
-    __builtin_prefetch(slots + kSlots * kWords - 1);
+    b.prefetch(hash);
     const Word head = top.load_head(std::memory_order_acquire);
     const Word over = top.load_over(std::memory_order_acquire);
     const Word hits = tags.equal(hash) & head;
@@ -132,7 +130,7 @@ class Words : public Tables<Policy> {
     auto& top = b.top;
     const auto& tags = b.tags;
     auto* const slots = b.word;
-    b.prefetch();
+    b.prefetch(hash);
     const Word head = top.load_head(std::memory_order_acquire);
     const Word over = top.load_over(std::memory_order_acquire);
     const Word hits = tags.equal(hash) & head;
@@ -160,19 +158,18 @@ class Words : public Tables<Policy> {
   /// bit `gone` (0: none) is DELETED. It succeeds only if all that was seen since `head` is of one version.
   [[gnu::always_inline]] static bool put_word(const Bucket& b, Word head, Word free, Word gone, uint64_t hash, Word key,
                                               Word value) {
-    const Word slot = Bucket::first_of(free, b.word), one = Word{1} << slot, claim = head + (one << kBusyShift);
+    const Word slot = Bucket::slot_for(kWords, free, tag_of(hash)), one = Word{1} << slot, claim = head + (one << kBusyShift);
     Word expected = head;
     P::step();
     if (!b.top.cas_head(expected, claim)) [[unlikely]]
       return false;
-    b.tags.make(slot, tag_of(hash));
+    b.tags.set(slot, tag_of(hash));
     auto* const at = b.word + slot * kWords;
     at[0].store(key, std::memory_order_release);
     at[1].store(value, std::memory_order_release);
     expected = claim;
     P::step();
-    const Word done = (head + one + kOneVersion) ^ gone;
-    if (b.top.cas_head(expected, done | gone << kDeletedShift)) [[likely]]
+    if (b.top.cas_head(expected, (head + one + kOneVersion) ^ gone)) [[likely]]
       return true;
     Ops::give_back(b, static_cast<unsigned>(slot));
     return false;

@@ -315,7 +315,7 @@ TEST(MapGrowth, the_overflow_block_changes_while_an_entry_is_pulled_in) {
 /// Where a bucket is full, what is updated often has a slot, and one of the others is in the overflow block.
 TEST(MapGrowth, updates_in_a_full_bucket_make_room_once) {
   using Map = ashlar::hash_map<uint64_t, uint64_t, Constant, std::equal_to<uint64_t>, Counting>;
-  for (uint64_t n = 6; n < 16; ++n) {
+  for (uint64_t n = 6; n < 26; ++n) {
     Map map;
     for (uint64_t k = 0; k < n; ++k) ASSERT_TRUE(map.insert(k, 0));
     for (uint64_t key = 0; key < n; ++key) {
@@ -333,7 +333,7 @@ TEST(MapGrowth, updates_in_a_full_bucket_make_room_once) {
 TEST(MapGrowth, inserts_that_are_updated_at_once_let_the_table_grow) {
   ashlar::hash_map<uint64_t, uint64_t> words, inserted;
   ashlar::hash_map<Big, uint64_t, BigHash> entries;
-  for (uint64_t k = 0; k < 20'000; ++k) {
+  for (uint64_t k = 0; k < 24'000; ++k) {
     inserted.insert(k, 0);
     inserted.upsert(k, [](const uint64_t* old) { return *old + 1; });
     for (uint64_t i = 0; i < 3; ++i) {
@@ -341,7 +341,7 @@ TEST(MapGrowth, inserts_that_are_updated_at_once_let_the_table_grow) {
       entries.insert_or_assign(Big{k * 0x9e3779b97f4a7c15u, k, 0}, i);
     }
   }
-  // 20,000 entries in 6 slots a bucket, grown at 70 %.
+  // 12 slots a bucket: of 2048 the 17,204th entry is above 70 %, and these are 98 %.
   EXPECT_LE(4096u, words.statistics().buckets);
   EXPECT_LE(4096u, inserted.statistics().buckets);
   EXPECT_LE(4096u, entries.statistics().buckets);

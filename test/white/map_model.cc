@@ -61,9 +61,6 @@ struct ModelPair {
 struct ModelTags {
   RelacyAtomic<uint32_t> tag{0};
   Word equal(uint64_t hash) const { return tag.load(std::memory_order_acquire) == tag_of(hash) ? 1 : 0; }
-  void make(unsigned slot, uint8_t value) {
-    if (get(slot) != value) set(slot, value);
-  }
   void set(unsigned, uint8_t value) { tag.store(value, std::memory_order_release); }
   uint8_t get(unsigned) const { return static_cast<uint8_t>(tag.load(std::memory_order_acquire)); }
 };
