@@ -12,7 +12,8 @@
 //
 //   tags:  of the hashes of the entries. A tag belongs to its slot: it is written with it.
 //   head:  | version 34 | state 2 | 12: BUSY | 4: 0 | 12: USED |
-//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again). Free are those with neither bit;
+//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again). Free are those with neither
+//     bit;
 //             an EMPTY one is told by what it holds: zeros, its tag, too.
 //     state:  0 fresh: ready in a first table, still to be filled in a table that another one migrates to
 //             1 filling: one thread fills it; others may do it in another way
@@ -194,8 +195,8 @@ static_assert(sizeof(IndexEntry<Platform>) == 32);
 /// Where a bucket is.
 ///
 /// Its 192 bytes of slots are three lines. An entry's home is the one of them that its tag says, and it lies there
-/// unless that was full: so finds can ask for its line before they know the tags of the bucket. (At a load of 0.64 19 of
-/// 20 are at home.)
+/// unless that was full: so finds can ask for its line before they know the tags of the bucket. (At a load of 0.64 19
+/// of 20 are at home.)
 template <class P>
 struct BucketAt {
   typename P::Pair& top;

@@ -84,12 +84,13 @@ int change(Map& core, const void* key, bool* was_there, void* old_value, F&& wis
   if constexpr (std::is_same_v<Policy, PlainPolicy> && !kMayErase) {
     if (policy.eq == nullptr) {
       const Word word = load_word(key, policy.key_size);
-      const Quick quick = core.change_word(hash, word, Platform::thread_number(), [&](bool found, Word& value) {
-        *was_there = found;
-        last = wish(found ? &value : nullptr, fresh, hash);
-        value = fresh.words[1];
-        return last == Wish::kPut;
-      });
+      const Quick quick =
+          core.change_word(hash, word, static_cast<uint32_t>(Platform::thread_number()), [&](bool found, Word& value) {
+            *was_there = found;
+            last = wish(found ? &value : nullptr, fresh, hash);
+            value = fresh.words[1];
+            return last == Wish::kPut;
+          });
       if (quick != Quick::kNot) return result_of(last == Wish::kPut ? Outcome::kDone : Outcome::kKept);
     }
   }

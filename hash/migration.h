@@ -29,11 +29,11 @@ struct TableOps : BucketOps<Policy> {
 
   /// The part of a table before its index: a line that is only read, and half of one that who migrates writes.
   struct alignas(32) Table {
-    Atomic<Word> nothing[2];      // what a find looks at that need not look at a slot: first, so it has no offset
+    Atomic<Word> nothing[2];  // what a find looks at that need not look at a slot: first, so it has no offset
     Atomic<Word>* slots;
-    Atomic<Word> next;            // root word of the table that this one migrates to; 0: none
-    Atomic<uint64_t>* done;       // a bit for each chunk of the migration to this table
-    uint64_t chunks;              // of that migration
+    Atomic<Word> next;       // root word of the table that this one migrates to; 0: none
+    Atomic<uint64_t>* done;  // a bit for each chunk of the migration to this table
+    uint64_t chunks;         // of that migration
     uint64_t bytes;
     uint64_t log2;
     Atomic<uint64_t> cursor;      // the next chunk of the migration from here to hand out

@@ -59,8 +59,9 @@ class Words : public Tables<Policy> {
     return (wrong | top.xor_head(head, std::memory_order_relaxed)) == 0;
   }
 
-  /// Adds an entry, if its key is not there (kKept: it was). `number`: of the caller's epoch record.
-  [[gnu::always_inline]] Quick insert_word(uint64_t hash, Word key, Word value, size_t number) {
+  /// Adds an entry, if its key is not there (kKept: it was). `number`: of the caller's epoch record (by reference: it
+  /// is read at the end).
+  [[gnu::always_inline]] Quick insert_word(uint64_t hash, Word key, Word value, const uint32_t& number) {
     const Word root = this->quick_root();
     if ((root & kMigrating) != 0) [[unlikely]]
       return Quick::kNot;
@@ -75,10 +76,13 @@ class Words : public Tables<Policy> {
       const bool same = slots[lowest_bit(hits) * kWords].load(std::memory_order_acquire) == key;
       return same && head == top.load_head(std::memory_order_relaxed) ? Quick::kKept : Quick::kNot;
     }
+    if (over != 0) [[unlikely]] {
+      if ((may_be_in(over, hash) | may_be_due(hash)) != 0) return Quick::kNot;
+    }
     const Word free = free_bits(head, kSlots);
-    if ((may_be_in(over, hash) | frozen_bit(head) | may_be_due(over, hash)) != 0 || free == 0) [[unlikely]]
+    if (free == 0 || frozen_bit(head) != 0) [[unlikely]]
       return Quick::kNot;
-    if (!put_word(b, head, free, 0, hash, key, value)) [[unlikely]]
+    if (!put_word(top, tags, slots, head, free, 0, hash, key, value)) [[unlikely]]
       return Quick::kNot;
     this->count(1, number);
     return Quick::kDone;
@@ -87,7 +91,7 @@ class Words : public Tables<Policy> {
   /// Asks `decide(found, value)` for the key's value (in `value`, where it was found), and stores what that left there;
   /// kKept: it returned false. The old value's slot is freed in the same exchange. Who throws in it changes nothing.
   template <class Decide>
-  [[gnu::always_inline]] Quick change_word(uint64_t hash, Word key, size_t number, Decide&& decide) {
+  [[gnu::always_inline]] Quick change_word(uint64_t hash, Word key, const uint32_t& number, Decide&& decide) {
     const Word root = this->quick_root();
     if ((root & kMigrating) != 0) [[unlikely]]
       return Quick::kNot;
@@ -107,14 +111,14 @@ class Words : public Tables<Policy> {
       value = slots[old * kWords + 1].load(std::memory_order_acquire);
       if (wrong != 0) [[unlikely]]
         return Quick::kNot;
-    } else if ((may_be_in(over, hash) | may_be_due(over, hash)) != 0) [[unlikely]] {
-      return Quick::kNot;
+    } else if (over != 0) [[unlikely]] {
+      if ((may_be_in(over, hash) | may_be_due(hash)) != 0) return Quick::kNot;
     }
     const Word free = free_bits(head, kSlots);
     if (free == 0 || (frozen_bit(head) | top.xor_head(head, std::memory_order_relaxed)) != 0) [[unlikely]]
       return Quick::kNot;
     if (!decide(gone != 0, value)) return Quick::kKept;  // that was so, at the last look at the head
-    if (!put_word(b, head, free, gone, hash, key, value)) [[unlikely]]
+    if (!put_word(top, tags, slots, head, free, gone, hash, key, value)) [[unlikely]]
       return Quick::kNot;
     if (gone != 0) return Quick::kReplaced;
     this->count(1, number);
@@ -122,7 +126,8 @@ class Words : public Tables<Policy> {
   }
 
   /// Removes a key (kKept: it was not there); `value` is what it had. `aftermath`: call after_erase_word, with a pin.
-  [[gnu::always_inline]] Quick erase_word(uint64_t hash, Word key, Word& value, size_t number, bool& aftermath) {
+  [[gnu::always_inline]] Quick erase_word(uint64_t hash, Word key, Word& value, const uint32_t& number,
+                                          bool& aftermath) {
     const Word root = this->quick_root();
     if ((root & kMigrating) != 0) [[unlikely]]
       return Quick::kNot;
@@ -156,29 +161,29 @@ class Words : public Tables<Policy> {
  private:
   /// As Ops::put does it: claims one of the slots `free`, fills it, and commits it; with the same exchange the slot of
   /// bit `gone` (0: none) is DELETED. It succeeds only if all that was seen since `head` is of one version.
-  [[gnu::always_inline]] static bool put_word(const Bucket& b, Word head, Word free, Word gone, uint64_t hash, Word key,
-                                              Word value) {
-    const Word slot = Bucket::slot_for(kWords, free, tag_of(hash)), one = Word{1} << slot, claim = head + (one << kBusyShift);
+  [[gnu::always_inline]] static bool put_word(typename P::Pair& top, typename P::Tags& tags,
+                                              typename Base::template Atomic<Word>* slots, Word head, Word free,
+                                              Word gone, uint64_t hash, Word key, Word value) {
+    const Word slot = Bucket::slot_for(kWords, free, tag_of(hash)), one = Word{1} << slot,
+               claim = head + (one << kBusyShift);
     Word expected = head;
     P::step();
-    if (!b.top.cas_head(expected, claim)) [[unlikely]]
+    if (!top.cas_head(expected, claim)) [[unlikely]]
       return false;
-    b.tags.set(slot, tag_of(hash));
-    auto* const at = b.word + slot * kWords;
+    tags.set(slot, tag_of(hash));
+    auto* const at = slots + slot * kWords;
     at[0].store(key, std::memory_order_release);
     at[1].store(value, std::memory_order_release);
     expected = claim;
     P::step();
-    if (b.top.cas_head(expected, (head + one + kOneVersion) ^ gone)) [[likely]]
+    if (top.cas_head(expected, (head + one + kOneVersion) ^ gone)) [[likely]]
       return true;
-    Ops::give_back(b, static_cast<unsigned>(slot));
+    Ops::give_back(Bucket{top, tags, slots}, static_cast<unsigned>(slot));
     return false;
   }
-  /// Not 0: an insert where there is an overflow block, one of 8: core.h looks whether the table should grow (of the
-  /// same hashes, see after_overflow).
-  static Word may_be_due(Word over, uint64_t hash) {
-    return static_cast<Word>(static_cast<unsigned>(over != 0) & static_cast<unsigned>((hash & 7) == 0));
-  }
+  /// Not 0: of the inserts where there is an overflow block, one of 8: core.h looks whether the table should grow (of
+  /// the same hashes, see after_overflow).
+  static Word may_be_due(uint64_t hash) { return static_cast<Word>((hash & 7) == 0); }
   /// Not 0: frozen. In a table that is or was the root no bucket is seen filling, so of that state it has this bit
   /// alone.
   static Word frozen_bit(Word head) { return head & kFilling; }
