@@ -195,8 +195,8 @@ static_assert(sizeof(IndexEntry<Platform>) == 32);
 /// Where a bucket is.
 ///
 /// Its 192 bytes of slots are three lines. An entry's home is the one of them that its tag says, and it lies there
-/// unless that was full: so finds can ask for its line before they know the tags of the bucket. (At a load of 0.64 19
-/// of 20 are at home.)
+/// unless that was full: so finds can ask for its line before they know the tags of the bucket. (At a load of 0.64 11
+/// of 12 are at home.)
 template <class P>
 struct BucketAt {
   typename P::Pair& top;
