@@ -111,7 +111,7 @@ ASHLAR_MAP_API_ int ashlar_map_clear(ashlar_map* map) ASHLAR_MAP_NOEXCEPT_;
 
 typedef struct ashlar_map_statistics {
   uint64_t entries, buckets, slots;
-  uint64_t tombstones; /**< slots that were used and are free again */
+  uint64_t tombstones; /**< slots that were written and are free */
   uint64_t busy;       /**< slots that a writer is at */
   uint64_t displaced;  /**< entries that found no slot in their bucket */
   uint64_t longest;    /**< entries of the fullest bucket */

@@ -4,12 +4,11 @@
 //
 // Owns: the three modes, and how a hash is mixed with a map's seed.
 //
-//   inline  | key <= 8 | value <= 8 |            6 slots   trivially copyable both
-//   boxed   | key <= 8 | value* |                6 slots   the value is an immutable block of its own
-//           | key <= 16 (2 words) | value* |     4 slots
-//   entry   | hash     | entry* |                6 slots   entry: an immutable block {key, value}; the hash rejects
-//   without a look
-//                                                          at keys
+//   inline  | key <= 8 | value <= 8 |           12 slots   trivially copyable both
+//   boxed   | key <= 8 | value* |               12 slots   the value is an immutable block of its own
+//           | key <= 16 (2 words) | value* |     8 slots
+//   entry   | hash     | entry* |               12 slots   entry: an immutable block {key, value}; the hash rejects
+//                                                          without a look at keys
 #pragma once
 
 #include <stdint.h>
@@ -48,7 +47,7 @@ struct hash<std::basic_string<C, std::char_traits<C>, A>> : hash<std::basic_stri
 struct MapStatistics {
   uint64_t entries, buckets, slots;
   double load;          ///< entries / slots
-  uint64_t tombstones;  ///< slots that were used and are free again
+  uint64_t tombstones;  ///< slots that were written and are free
   uint64_t busy;        ///< slots that a writer is at
   uint64_t displaced;   ///< entries that found no slot in their bucket
   uint64_t longest;     ///< entries in the fullest bucket

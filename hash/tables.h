@@ -49,9 +49,11 @@ class Tables : public TableOps<Policy> {
   using Atomic = typename P::template Atomic<T>;
 
   /// Entries that a table of 2^log2 buckets takes before it grows: 70 % of the slots (8.4 of 12), and 80 % of a large
-  /// one's (1 of 10 entries is then in an overflow block), where memory counts for more than time.
+  /// one's (1 of 24 entries is then in an overflow block), where memory counts for more than time.
+  /// The smallest takes what it has slots for.
   static constexpr unsigned kLargeLog2 = 20;
   static constexpr uint64_t max_entries(unsigned log2) {
+    if (log2 == 0 && Ops::kHasSmall) return Ops::kSmallSlots;
     return ((uint64_t{kSlots} << log2) * (log2 < kLargeLog2 ? 7 : 8) + 9) / 10;
   }
   /// Below that it shrinks: 1 of 7.

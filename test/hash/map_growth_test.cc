@@ -38,6 +38,14 @@ struct BigHash {
   size_t operator()(const Big& k) const { return k.a; }
 };
 
+struct Sixteen {
+  uint64_t a, b = 0;
+  bool operator==(const Sixteen&) const = default;
+};
+struct SixteenHash {
+  size_t operator()(const Sixteen& k) const { return k.a; }
+};
+
 /// Counts what maps allocate.
 struct Counting : ashlar::hash_core::Platform {
   static inline uint64_t tables = 0, blocks = 0;
@@ -327,6 +335,25 @@ TEST(MapGrowth, updates_in_a_full_bucket_make_room_once) {
     for (uint64_t k = 0; k < n; ++k) ASSERT_EQ(49u, map.find(k).value_or(0));
     ASSERT_EQ(n, map.size());
   }
+}
+
+/// The first table takes what it has slots for; one entry more, and it grows: none lives in an overflow block for good.
+template <class K, class Hash>
+void expect_growth_beyond(uint64_t slots) {
+  ashlar::hash_map<K, uint64_t, Hash> map;
+  for (uint64_t k = 0; k < slots; ++k) ASSERT_TRUE(map.insert(K{k}, k));
+  EXPECT_EQ(1u, map.statistics().buckets);
+  EXPECT_EQ(slots, map.statistics().slots);
+  EXPECT_EQ(0u, map.statistics().displaced);
+  ASSERT_TRUE(map.insert(K{slots}, slots));
+  EXPECT_EQ(2u, map.statistics().buckets);
+  EXPECT_EQ(0u, map.statistics().displaced);
+  EXPECT_EQ(0u, map.statistics().busy);
+  EXPECT_EQ(slots + 1, map.size());
+}
+TEST(MapGrowth, the_first_table_grows_when_it_is_full) {
+  expect_growth_beyond<uint64_t, ashlar::hash<uint64_t>>(8);
+  expect_growth_beyond<Sixteen, SixteenHash>(5);
 }
 
 /// An update makes room in a full bucket, which the next insert takes: the table must grow all the same.
