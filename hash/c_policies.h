@@ -52,7 +52,7 @@ inline void store_word(void* object, Word word, size_t size) {
 struct PlainPolicy : RuntimeType {
   using Platform = hash_core::Platform;
   static constexpr unsigned kWords = 2;
-  static constexpr unsigned kSlots = 12;
+  static constexpr unsigned kSlots = kBucketWords / kWords;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 
@@ -81,7 +81,7 @@ struct PlainPolicy : RuntimeType {
 struct BlockPolicy : RuntimeType {
   using Platform = hash_core::Platform;
   static constexpr unsigned kWords = 2;
-  static constexpr unsigned kSlots = 12;
+  static constexpr unsigned kSlots = kBucketWords / kWords;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 

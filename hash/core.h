@@ -182,7 +182,7 @@ class Core : public Words<Policy> {
         // Of the old bucket only what this heir gets: another one may have been filled, and changed.
         if (last_hash(next, first) < s.last) s.last = last_hash(next, first);
       }
-      if (copy_used(b, s)) return true;
+      if (copy_bucket<false>(b, s)) return true;
     }
   }
 
@@ -262,23 +262,15 @@ class Core : public Words<Policy> {
     });
   }
 
-  /// False: it has changed since `s.head` was read.
-  [[gnu::noinline]] static bool copy_used(const Bucket& b, Snapshot& s) {
-    s.over = b.top.load_over(std::memory_order_acquire);
-    s.used = used_bits(s.head);
-    for (Word used = s.used; used != 0; used &= used - 1) {
-      const auto i = static_cast<unsigned>(__builtin_ctzll(used));
-      for (unsigned w = 0; w < kWords; ++w) s.words[i][w] = b.word[i * kWords + w].load(std::memory_order_acquire);
-    }
-    return same_version(s.head, b.top.load_head(std::memory_order_relaxed));
-  }
-  /// The same, of a table whose slots are all there.
+  /// False: it has changed since `s.head` was read. `kWhole`: copies all slots, of a table that has them all, so that
+  /// there is one branch on how many are used, in each_copied.
+  template <bool kWhole>
   [[gnu::always_inline]] static bool copy_bucket(const Bucket& b, Snapshot& s) {
     s.over = b.top.load_over(std::memory_order_acquire);
     s.used = used_bits(s.head);
-    // All slots: there is one branch on how many are used, in each_copied.
 #pragma GCC unroll 12
     for (unsigned i = 0; i < kSlots; ++i) {
+      if (!kWhole && (s.used >> i & 1) == 0) continue;
       for (unsigned w = 0; w < kWords; ++w) s.words[i][w] = b.word[i * kWords + w].load(std::memory_order_acquire);
     }
     // As in `search`.
@@ -316,7 +308,7 @@ class Core : public Words<Policy> {
       const Bucket b = Base::bucket_at(root, i);
       const auto& top = b.top;
       s.head = top.load_head(std::memory_order_acquire);
-      if (is_frozen(s.head) || !copy_bucket(b, s)) [[unlikely]]
+      if (is_frozen(s.head) || !copy_bucket<true>(b, s)) [[unlikely]]
         return true;
       const Word head = s.head;
       const bool go_on = each_copied(s, [&](const Word* words) {

@@ -12,9 +12,8 @@
 //
 //   tags:  of the hashes of the entries. A tag belongs to its slot: it is written with it.
 //   head:  | version 34 | state 2 | 12: BUSY | 4: 0 | 12: USED |
-//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again). Free are those with neither
-//     bit;
-//             an EMPTY one is told by what it holds: zeros, its tag, too.
+//     slot:   EMPTY (never used)  BUSY (a writer fills it)  USED  DELETED (free again); free: neither BUSY nor USED,
+//             EMPTY where it holds zeros, its tag, too
 //     state:  0 fresh: ready in a first table, still to be filled in a table that another one migrates to
 //             1 filling: one thread fills it; others may do it in another way
 //             2 ready    3 frozen: nothing changes any more; what it holds is, or will be, in the next table
@@ -57,7 +56,8 @@ namespace ashlar::hash_core {
 
 using Word = uint64_t;
 
-inline constexpr unsigned kMaxSlots = 12;
+inline constexpr unsigned kBucketWords = 24;  // in all slots of a bucket: three lines
+inline constexpr unsigned kMaxSlots = kBucketWords / 2;
 inline constexpr Word kSlotBits = (Word{1} << kMaxSlots) - 1;
 inline constexpr unsigned kTagBits = 16;  // what a comparison of tags may say: the USED bits, and zeros
 inline constexpr unsigned kBusyShift = kTagBits;
@@ -205,7 +205,8 @@ struct BucketAt {
 
   /// In bytes.
   static uint64_t home(uint64_t tag) { return tag * 3 >> 2 & 0xc0; }
-  /// Of the free slots (there is one) the one to take for an entry of `words` words.
+  /// Of the free slots (there is one) the one to take for an entry of `words` words: one at home, where there is one.
+  /// Of 12 slots four are in a line; of 8 slots three, two and three, two of which reach into the line in the middle.
   [[gnu::always_inline]] static uint64_t slot_for(unsigned words, Word free, uint64_t tag) {
     const Word near = free & (words == 3 ? Word{0xe01807} >> home(tag) / 8 & 0xff : Word{15} << home(tag) / 16);
     return lowest_bit(select(near, near, free));

@@ -76,7 +76,7 @@ struct TableOps : BucketOps<Policy> {
   /// The bytes of a quarter of a bucket's slots, n times.
   [[gnu::always_inline]] static uint64_t times_slots(uint64_t n) {
     // 48 n as 16 (3 n): the compiler would multiply by 192 what it has divided before.
-    if constexpr (kSlotBytes == 192) return hidden(n * 3) * 16;
+    if constexpr (kSlotBytes == kBucketWords * sizeof(Word)) return hidden(n * 3) * 16;
     return n / 4 * kSlotBytes;
   }
 

@@ -121,7 +121,7 @@ struct MapPolicy {
   static constexpr Mode kMode = mode_of<K, V>();
   static constexpr unsigned kKeyWords = kMode == Mode::kEntry || sizeof(K) <= 8 ? 1 : 2;
   static constexpr unsigned kWords = kKeyWords + 1;
-  static constexpr unsigned kSlots = 24 / kWords;
+  static constexpr unsigned kSlots = hash_core::kBucketWords / kWords;
   static constexpr uint64_t kChunkUnits = Platform::kChunkUnits;
   static constexpr uint64_t kAtOnceUnits = Platform::kAtOnceUnits;
 

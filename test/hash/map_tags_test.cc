@@ -8,6 +8,7 @@
 #include <random>
 
 #include "alloc/epoch.h"
+#include "hash/layout.h"
 #include "test/alloc/test_util.h"
 
 namespace ashlar_test {
@@ -52,6 +53,31 @@ TEST(MapTags, bits_and_selecting) {
   EXPECT_EQ(1u, a);
   EXPECT_EQ(2u, b);
   EXPECT_EQ(5u, hidden(5));
+}
+
+/// An entry lies in the line that its tag names, as long as that has room; and what finds ask for ahead is that line.
+TEST(MapTags, entries_lie_at_home) {
+  using At = BucketAt<Platform>;
+  uint64_t of_line[3] = {};
+  for (uint64_t tag = 0; tag < 256; ++tag) {
+    const uint64_t line = At::home(tag) / 64;
+    ASSERT_EQ(At::home(tag) % 64, 0u);
+    ASSERT_LT(line, 3u);
+    ++of_line[line];
+    for (unsigned words = 2; words <= 3; ++words) {
+      const unsigned slots = kBucketWords / words;
+      for (Word free = 1; free >> slots == 0; ++free) {
+        const uint64_t slot = At::slot_for(words, free, tag);
+        ASSERT_TRUE(slot < slots && (free >> slot & 1) != 0) << words << ' ' << free << ' ' << tag;
+        // (Where the middle of a slot lies: of three words one in three is in two lines.)
+        const auto middle = [&](uint64_t s) { return (s * words * 8 + words * 4) / 64; };
+        bool room = false;
+        for (unsigned s = 0; s < slots; ++s) room |= (free >> s & 1) != 0 && middle(s) == line;
+        ASSERT_EQ(room, middle(slot) == line) << words << ' ' << free << ' ' << tag;
+      }
+    }
+  }
+  for (const uint64_t tags : of_line) EXPECT_NEAR(256 / 3.0, static_cast<double>(tags), 1);
 }
 
 /// A brief pin is none where another one lasts, and keeps memory as one does.
