@@ -45,9 +45,7 @@ class Core : public Words<Policy> {
   template <class Match, class F>
   [[gnu::always_inline]] bool find(uint64_t hash, const Match& match, F&& found) const {
     if constexpr (kPlain<Match>) {
-      Hit hit;
-      if (!this->find_word(hash, match.first(), hit)) [[unlikely]]
-        hit = find_word_slow(hash, match.first());
+      const Hit hit = find_hit(hash, match.first());
       const Word words[2] = {match.first(), hit.value};
       if (hit.found != 0) found(static_cast<const Word*>(words));
       return hit.found != 0;
@@ -75,26 +73,38 @@ class Core : public Words<Policy> {
     return Quick::kDone;
   }
 
+  [[gnu::always_inline]] Hit find_hit(uint64_t hash, Word key) const {
+    Hit hit;
+    if (!this->find_word(hash, key, hit)) [[unlikely]]
+      hit = find_word_slow(hash, key);
+    return hit;
+  }
+
   Hit find_word_slow(uint64_t hash, Word key) const {
     Word words[kWords] = {};
     const Quick quick = find_slow(hash, WordMatch{key}, words);
     return {words[1], Word{quick == Quick::kDone}};
   }
 
-  /// Asks for the memory that a find of this hash will need first.
+  /// Asks for the memory that a find of this hash will need: the bucket's words, and the line that is home to the
+  /// entry.
   void prefetch(uint64_t hash) const {
     const Word root = this->root();
     if (root == 0) return;
     const Bucket b = Base::bucket(root, hash);
     __builtin_prefetch(&b.top);
+    b.prefetch(hash);
   }
-  /// And then, once that has come, for the entry.
+  /// And then, once these have come, for what the entry leads to.
   void prefetch_entry(uint64_t hash) const {
     const Word root = this->root();
     if (root == 0) return;
     const Bucket b = Base::bucket(root, hash);
     const Word hits = Ops::hits(b, b.top.load_head(std::memory_order_relaxed), hash);
-    if (hits != 0) __builtin_prefetch(b.word + static_cast<unsigned>(__builtin_ctzll(hits)) * kWords);
+    if (hits == 0) return;
+    // Relaxed: whatever it is, it is not looked at.
+    const Word last = b.word[lowest_bit(hits) * kWords + kWords - 1].load(std::memory_order_relaxed);
+    __builtin_prefetch(reinterpret_cast<const void*>(last));
   }
 
   /// Searches, asks `decide(seen, fresh)` what to do, and does it as one change; asks again where the entry has changed

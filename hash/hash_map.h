@@ -101,26 +101,31 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     return visit(key, [](const V&) {});
   }
 
-  /// For i < n, calls f(i, const V*) with the value of keys[i], or null. Several times as fast as n finds where the
-  /// table is larger than the caches: the memory of the next keys is asked for ahead.
+  /// For i < n, calls f(i, const V*) with the value of keys[i], or null. Twice as fast as n finds where the table is
+  /// larger than the caches: the memory of the next 16 keys is asked for ahead.
   template <class F>
   void bulk_find(const K* keys, size_t n, F&& f) const {
     constexpr size_t kAhead = 16;
     const Pin pin;
-    uint64_t hashes[kAhead];
-    for (size_t i = 0; i < n + kAhead; ++i) {
-      if (i >= kAhead / 2 && i - kAhead / 2 < n) core_.prefetch_entry(hashes[(i - kAhead / 2) % kAhead]);
-      if (i >= kAhead) {
-        const size_t at = i - kAhead;
-        const uint64_t hash = hashes[at % kAhead];
-        const bool found = core_.find(hash, match(keys[at], hash), [&](const Word* words) {
-          Policy::with(words, [&](const K&, const V& value) { f(at, &value); });
+    uint64_t hashes[kAhead];  // of the keys from i on
+    const auto ask_for = [&](size_t i) {
+      hashes[i % kAhead] = hash_of(keys[i]);
+      core_.prefetch(hashes[i % kAhead]);
+    };
+    for (size_t i = 0; i < n && i < kAhead; ++i) ask_for(i);
+    for (size_t i = 0; i < n; ++i) {
+      const uint64_t hash = hashes[i % kAhead];
+      if (i + kAhead < n) ask_for(i + kAhead);
+      if constexpr (kHasQuick<K>) {
+        const auto hit = core_.find_hit(hash, match(keys[i], hash).first());
+        const hash_core::FromWords<V> value(&hit.value);
+        f(i, hit.found != 0 ? &value.get() : nullptr);
+      } else {
+        if (i + kAhead / 2 < n) core_.prefetch_entry(hashes[(i + kAhead / 2) % kAhead]);
+        const bool found = core_.find(hash, match(keys[i], hash), [&](const Word* words) {
+          Policy::with(words, [&](const K&, const V& value) { f(i, &value); });
         });
-        if (!found) f(at, static_cast<const V*>(nullptr));
-      }
-      if (i < n) {
-        hashes[i % kAhead] = hash_of(keys[i]);
-        core_.prefetch(hashes[i % kAhead]);
+        if (!found) f(i, static_cast<const V*>(nullptr));
       }
     }
   }

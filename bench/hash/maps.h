@@ -13,6 +13,7 @@
 //   assign(k, v)        adds or replaces
 //   update(k, v)        replaces, if the key is there; whether it was
 //   erase(k)            whether the key was there
+//   find_many(ks, n, f) f(value) for each of n keys that is there: of maps that look for many at once
 //   modify(k, f)        the value becomes f(value), or f(V()) if there is none, as one step
 // and for one thread, while no other is at it: size(), walk(f) for every (key, value).
 #pragma once
@@ -44,6 +45,12 @@ struct Ashlar {
     if (!found.has_value()) return false;
     v = *found;
     return true;
+  }
+  template <class F>
+  void find_many(const K* keys, size_t n, F f) const {
+    map.bulk_find(keys, n, [&](size_t, const V* v) {
+      if (v != nullptr) f(*v);
+    });
   }
   bool insert(const K& k, const V& v) { return map.insert(k, v); }
   void assign(const K& k, const V& v) { map.insert_or_assign(k, v); }

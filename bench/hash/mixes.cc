@@ -13,8 +13,9 @@
 //
 // ycsb: the core workloads (github.com/brianfrankcooper/YCSB, workloads/) with 8-byte keys and values. A, B, C: 50, 95,
 // 100 % reads, the rest replaces values; zipf. D: 95 % reads of the latest, 5 % inserts. F: 50 % reads, 50 % of the
-// values become themselves + 1; afterwards no addition may be missing. E, scans from a key on, has no meaning for a
-// hash map, which has no order: left out; `walk` is the one scan there is, over all entries.
+// values become themselves + 1; afterwards no addition may be missing. E: 95 % scans of 1 to 100 records, 5 % inserts.
+// A hash map has no order, so who scans knows the ids, and asks for all of a scan at once (one operation), where a map
+// has a way to (find_many); `walk` is the one scan that all have, over all entries.
 #include <memory>
 #include <numeric>
 
@@ -121,22 +122,43 @@ void change(Map& map, K key, uint64_t value, Counts& c) {
   if constexpr (kWorkload == 'A' || kWorkload == 'B') map.assign(key, value);
 }
 
-/// Thread t of n has the records t, t + n, t + 2 n, ...: D inserts the next of its own, and reads back from there.
+constexpr unsigned kScan = 100;  // records, at most: YCSB's maxscanlength
+
+/// How many are there of the records from id `first` on (no value is 0).
+template <class Map>
+uint64_t scan(const Map& map, uint64_t first, unsigned length, uint64_t records) {
+  K keys[kScan];
+  for (unsigned i = 0; i < length; ++i) keys[i] = key_of((first + i) % records);
+  uint64_t found = 0;
+  if constexpr (requires { map.find_many(keys, size_t{length}, [](uint64_t) {}); })
+    map.find_many(keys, length, [&](uint64_t v) { found += v != 0 ? 1 : 0; });
+  else
+    for (unsigned i = 0; i < length; ++i) found += map.find_or(keys[i], 0) != 0 ? 1 : 0;
+  return found;
+}
+
+/// Thread t of n has the records t, t + n, t + 2 n, ...: D and E insert the next of its own; D reads back from there.
 template <char kWorkload, class Map>
 Counts ycsb_work(Map& map, const Stream& stream, unsigned t, unsigned n, uint64_t own, const std::atomic<bool>& stop) {
   constexpr unsigned kReads = kWorkload == 'A' || kWorkload == 'F' || kWorkload == 'X' ? 50
                               : kWorkload == 'C'                                       ? 100
                                                                                        : 95;
+  constexpr bool kInserts = kWorkload == 'D' || kWorkload == 'E';
+  const uint64_t loaded = own * n;
   Counts c;
   size_t at = Stream::start(t, n);
   do {
     for (unsigned i = 0; i < 64; ++i) {
       const uint64_t rank = stream[at++], dice = scramble(at) % 100;
-      if (dice < kReads) {
+      if (kWorkload == 'E' && dice < kReads) {
+        const auto length = static_cast<unsigned>(1 + scramble(~at) % kScan);
+        c.reads += length;
+        c.hits += scan(map, rank, length, loaded);
+      } else if (dice < kReads) {
         const uint64_t id = kWorkload == 'D' ? (own - 1 - rank % own) * n + t : rank;
         ++c.reads;
         c.hits += map.find_or(key_of(id), 0) != 0 ? 1 : 0;
-      } else if (kWorkload == 'D') {
+      } else if (kInserts) {
         c.inserted += map.insert(key_of(own++ * n + t), 1) ? 1 : 0;
       } else {
         change<kWorkload>(map, key_of(rank), at, c);
@@ -177,8 +199,8 @@ void ycsb_one(Map& map, const Args& args, const Stream& stream, uint64_t records
   line.text("side", Map::kName)
       .text("mix", std::string("YCSB ") + (kWorkload == 'X' ? "F, compare_exchange" : std::string(1, kWorkload)));
   speed(line.count("threads", threads), all.done, timing, threads).print();
-  // D's records end at another one for each thread: they go, so that all that follows finds what it expects.
-  if (kWorkload == 'D') {
+  // What was inserted ends at another record for each thread: it goes, so that all that follows finds what it expects.
+  if (all.inserted != 0) {
     for (unsigned t = 0; t < threads; ++t) {
       for (uint64_t k = records / threads; k < records / threads + counts[t].inserted; ++k)
         map.erase(key_of(k * threads + t));
@@ -214,6 +236,7 @@ class SideOf final : public Side {
     if (workload == 'B') one<'B'>(threads);
     if (workload == 'C') one<'C'>(threads);
     if (workload == 'D') one<'D'>(threads);
+    if (workload == 'E') one<'E'>(threads);
     if (workload == 'F') one<'F'>(threads);
     if constexpr (std::is_same_v<Map, Ashlar<K, uint64_t>>) {
       if (workload == 'X') one<'X'>(threads);
@@ -245,7 +268,7 @@ void ycsb(const Args& args) {
   for (auto& side : sides) side->walk();
   for (const unsigned threads : args.numbers("threads", "1,2,16")) {
     if (records % threads != 0) fail("the threads do not divide the records");
-    for (const char workload : {'A', 'B', 'C', 'F', 'X', 'D'}) {
+    for (const char workload : {'A', 'B', 'C', 'F', 'X', 'D', 'E'}) {
       for (auto& side : sides) side->run(workload, threads);
     }
   }

@@ -124,6 +124,10 @@ struct Boost {
   bool find(const K& k, V& v) const {
     return map.visit(k, [&](const auto& e) { v = e.second; }) != 0;
   }
+  template <class F>
+  void find_many(const K* keys, size_t n, F f) const {
+    map.visit(keys, keys + n, [&](const auto& e) { f(e.second); });
+  }
   bool insert(const K& k, const V& v) { return map.emplace(k, v); }
   void assign(const K& k, const V& v) { map.insert_or_assign(k, v); }
   bool update(const K& k, const V& v) {

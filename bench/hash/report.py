@@ -225,7 +225,7 @@ def show(samples, clock, cells_program):
         for keys in dict.fromkeys(r[1] for r in m.rows(section)):
             table(m, f"{title}: {unit}", [r for r in m.rows(section) if r[1] == keys], names)
     table(m, f"conc-map-bench's mixes: {unit}", m.rows("mixes"), names)
-    table(m, f"YCSB (E left out; walk: entries): {unit}", m.rows("ycsb"), names, mean_row=False)
+    table(m, f"YCSB (E: scans; walk: entries): {unit}", m.rows("ycsb"), names, mean_row=False)
     table(m, "inserts from empty (reserve 1: pre-sized), millions a second", m.rows("grow"), names, mean_row=False)
     for measure, title in (("p50_us", "median"), ("p999_us", "99.9 %"), ("p9999_us", "99.99 %"), ("max_us", "longest"),
                            ("longest_64_ms", "longest 64 in a row, ms"), ("longest_64_cpu_ms", "longest 64 in a row, ms of CPU")):

@@ -98,7 +98,7 @@ func bustle() {
 }
 
 func ycsbOne(workload byte, m *sync.Map, ranks []uint32, records uint64, threads int) {
-	reads := uint64(map[byte]int{'A': 50, 'B': 95, 'C': 100, 'D': 95, 'F': 50}[workload])
+	reads := uint64(map[byte]int{'A': 50, 'B': 95, 'C': 100, 'D': 95, 'E': 95, 'F': 50}[workload])
 	var missed, additions, inserted, done uint64
 	before := sumOf(m)
 	wall, cpu := together(threads, time.Duration(number("ms", 100))*time.Millisecond, func(t int, stop *uint32) {
@@ -108,14 +108,22 @@ func ycsbOne(workload byte, m *sync.Map, ranks []uint32, records uint64, threads
 			for i := 0; i < 64; i++ {
 				rank := uint64(ranks[at&(steps-1)])
 				at++
-				if scramble(uint64(at))%100 < reads {
+				if workload == 'E' && scramble(uint64(at))%100 < reads {
+					for k := scramble(^uint64(at)) % 100; ; k-- {
+						_, ok := m.Load(keyOf((rank + k) % records))
+						myMissed += one(!ok)
+						if k == 0 {
+							break
+						}
+					}
+				} else if scramble(uint64(at))%100 < reads {
 					id := rank
 					if workload == 'D' {
 						id = (own-1-rank%own)*uint64(threads) + uint64(t)
 					}
 					_, ok := m.Load(keyOf(id))
 					myMissed += one(!ok)
-				} else if workload == 'D' {
+				} else if workload == 'D' || workload == 'E' {
 					myInserted += insert(m, keyOf(own*uint64(threads)+uint64(t)), 1)
 					own++
 				} else if workload == 'F' {
@@ -188,5 +196,6 @@ func ycsb() {
 		ycsbOne('C', m, ranks, records, threads)
 		ycsbOne('F', words, ranks, records, threads)
 		ycsbOne('D', load(false), ranks, records, threads)
+		ycsbOne('E', load(false), ranks, records, threads)
 	}
 }
