@@ -6,7 +6,8 @@
 //
 // speed    inserts a second; the longest 64 inserts in a row of one thread, by the clock.
 // latency  each insert by the time stamp counter: median, 99, 99.9, 99.99 % and the longest; the longest 64, by the
-//          clock and by CPU time (on a machine that others use, too, the clock also counts their turns).
+//          clock and by CPU time (on a machine that others use, too, the clock also counts their turns: for as long as
+//          the inserts took, one thread then only reads the clock; its longest stop is printed, too).
 // memory   bytes an entry (resident), the peak, what is left after 90 % are erased: one process a map, so it is the
 //          map's. Allocators give memory back with a delay: 1.5 s are waited for.
 // churn    n entries; then, n times in turns, the oldest goes and a new one comes: resident memory may not grow.
@@ -120,7 +121,7 @@ class Growth {
     line.number("longest_64_ms", longest.wall * 1e3);
     if (latency) {
       for (unsigned t = 1; t < threads_; ++t) histograms[0] += histograms[t];
-      line.number("longest_64_cpu_ms", longest.cpu * 1e3);
+      line.number("longest_64_cpu_ms", longest.cpu * 1e3).number("machine_stop_ms", machine_stop(timing.wall) * 1e3);
       latencies(line, histograms[0]);
     }
     if (what_ == "churn") {
@@ -150,6 +151,15 @@ class Growth {
       }
     }
     if (added != (n_ - t + threads_ - 1) / threads_) fail("an insert of a new key said that it was there");
+  }
+
+  /// Seconds: the longest time that the machine kept a thread from running, in so many seconds.
+  static double machine_stop(double seconds) {
+    Stopwatch watch(false);
+    Longest longest;
+    const double begin = wall();
+    while (wall() - begin < seconds) watch.lap(longest);
+    return longest.wall;
   }
 
   void latencies(Line& line, const Histogram& histogram) const {

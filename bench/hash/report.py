@@ -15,7 +15,7 @@ import subprocess
 
 SIDES = ["ashlar", "parlayhash", "boost", "tbb", "libcuckoo", "mutex+std", "go"]
 ROW = ["keys", "dist", "updates", "threads", "mix", "n", "reserve", "entries", "size", "padding"]
-MEASURES = ["mops", "cpu_mops", "longest_64_ms", "longest_64_cpu_ms", "p50_us", "p99_us", "p999_us", "p9999_us", "max_us", "bytes",
+MEASURES = ["mops", "cpu_mops", "longest_64_ms", "longest_64_cpu_ms", "machine_stop_ms", "p50_us", "p99_us", "p999_us", "p9999_us", "max_us", "bytes",
             "peak_bytes", "peak_ratio", "erased_mb", "churn_mops", "churn_memory", "maps", "header", "make_ns", "find_ns",
             "destroy_ns", "ns", "l1_misses", "hit_modified", "finds", "hits"]
 
@@ -188,7 +188,9 @@ def goals(m, cells_program):
     empty = m.find("tiny", "ashlar", "bytes", entries=0)
     yield ("bytes of an empty map", None if empty is None else round(empty), "<=", 128)
     yield ("atomic read-modify-writes in a find", atomics(cells_program), "<=", 0)
-    yield ("longest 64 inserts, ms, while 10M grow", m.find("latency", "ashlar", "longest_64_ms", n=10_000_000, threads=1, reserve=0), "<=", 1.0)
+    for measure, clock in (("longest_64_ms", "the clock (see machine's stops)"), ("longest_64_cpu_ms", "CPU time")):
+        longest = m.find("latency", "ashlar", measure, n=10_000_000, threads=1, reserve=0)
+        yield (f"longest 64 inserts while 10M grow, ms by {clock}", longest, "<=", 1.0)
 
 
 def atomics(program):
@@ -228,7 +230,8 @@ def show(samples, clock, cells_program):
     table(m, f"YCSB (E: scans; walk: entries): {unit}", m.rows("ycsb"), names, mean_row=False)
     table(m, "inserts from empty (reserve 1: pre-sized), millions a second", m.rows("grow"), names, mean_row=False)
     for measure, title in (("p50_us", "median"), ("p999_us", "99.9 %"), ("p9999_us", "99.99 %"), ("max_us", "longest"),
-                           ("longest_64_ms", "longest 64 in a row, ms"), ("longest_64_cpu_ms", "longest 64 in a row, ms of CPU")):
+                           ("longest_64_ms", "longest 64 in a row, ms"), ("longest_64_cpu_ms", "longest 64 in a row, ms of CPU"),
+                           ("machine_stop_ms", "the machine's longest stop of a loop that reads the clock, ms")):
         table(m, f"inserts while it grows: {title}" + (", us" if measure.endswith("_us") else ""), m.rows("latency"), names, measure, False)
     for measure, title in (("bytes", "bytes an entry"), ("peak_ratio", "peak / what remains"), ("erased_mb", "MB left when 90 % are erased")):
         table(m, title, m.rows("memory"), names, measure, False)
