@@ -42,6 +42,10 @@ struct TableOps : BucketOps<Policy> {
   };
 
   static constexpr size_t kSlotBytes = sizeof(Atomic<Word>) * kWords * kSlots;  // of a bucket
+  // (The atomics of a model are larger.)
+  static_assert(Policy::Platform::kConstructs || (sizeof(Table) == 96 && sizeof(Index) == 32 && kSlotBytes == 192 &&
+                                                  kSlots * kWords == kBucketWords),
+                "a table: hash/README.md");
   /// Where they begin in a table: behind its head and its index, in a line of their own.
   static constexpr size_t slots_offset(unsigned log2) {
     return (sizeof(Table) + (sizeof(Index) << log2) + 63) / 64 * 64;
