@@ -102,8 +102,8 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   }
 
   /// For i < n, calls f(i, const V*) with the value of keys[i], or null. Twice as fast as n finds where the table is
-  /// larger than the caches: the memory of the next 16 keys is asked for ahead. Each is a find of its own, in this order;
-  /// what is erased meanwhile is freed once all have been answered.
+  /// larger than the caches: the memory of the next 16 keys is asked for ahead. Each is a find of its own, in this
+  /// order; what is erased meanwhile is freed once all have been answered.
   template <class F>
   void bulk_find(const K* keys, size_t n, F&& f) const {
     constexpr size_t kAhead = 16;
