@@ -122,7 +122,8 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
         const hash_core::FromWords<V> value(&hit.value);
         f(i, hit.found != 0 ? &value.get() : nullptr);
       } else {
-        if (i + kAhead / 2 < n) core_.prefetch_entry(hashes[(i + kAhead / 2) % kAhead]);
+        if (kMode != hash_core::Mode::kInline && i + kAhead / 2 < n)
+          core_.prefetch_entry(hashes[(i + kAhead / 2) % kAhead]);
         const bool found = core_.find(hash, match(keys[i], hash), [&](const Word* words) {
           Policy::with(words, [&](const K&, const V& value) { f(i, &value); });
         });

@@ -2,7 +2,7 @@
 //
 // peers.h - the adapters (maps.h) of maps that are not ours. Included by maps.h alone.
 //
-// boost::concurrent_flat_map (boost 1.83 and later) and ParlayHash are header-only, and not in Debian 12.
+// boost::concurrent_flat_map (boost 1.84 and later) and ParlayHash are header-only, and not in Debian 12.
 #pragma once
 
 #include <stddef.h>

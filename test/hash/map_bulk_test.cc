@@ -33,6 +33,10 @@ struct FewTextHashes {
   size_t operator()(const std::string& key) const { return key.size(); }
 };
 
+struct SameEq {  // as ==, but nobody knows
+  bool operator()(uint64_t a, uint64_t b) const { return a == b; }
+};
+
 template <class T>
 T make(uint64_t n) {
   if constexpr (std::is_same_v<T, std::string>)
@@ -71,6 +75,7 @@ void agrees_with_find() {
 TEST(MapBulk, agrees_with_find) {
   agrees_with_find<hash_map<uint64_t, uint64_t>>();
   agrees_with_find<hash_map<uint32_t, uint8_t>>();
+  agrees_with_find<hash_map<uint64_t, uint64_t, ashlar::hash<uint64_t>, SameEq>>();
   agrees_with_find<hash_map<uint64_t, std::string>>();
   agrees_with_find<hash_map<Key16, uint64_t, Key16Hash>>();
   agrees_with_find<hash_map<std::string, uint64_t>>();
