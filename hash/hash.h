@@ -59,7 +59,10 @@ ASHLAR_MAP_API_ void ashlar_map_destroy(ashlar_map* map) ASHLAR_MAP_NOEXCEPT_;
 /** 1, and the value in `*value` (if not null); or 0. Never allocates. O(1). */
 ASHLAR_MAP_API_ int ashlar_map_get(const ashlar_map* map, const void* key, void* value) ASHLAR_MAP_NOEXCEPT_;
 
-/** Sets the value of the key. 1: the key is new; 0: it had another value; -1. O(1). */
+/**
+ * Sets the value of the key. 1: the key is new; 0: it had another value; -1. O(1). Of keys that `eq` calls equal, and
+ * whose bytes differ, the last one is stored: so with an upsert that stores.
+ */
 ASHLAR_MAP_API_ int ashlar_map_put(ashlar_map* map, const void* key, const void* value) ASHLAR_MAP_NOEXCEPT_;
 
 /** Adds the entry if the key is not there. 1: added; 0: it was there; -1. O(1). */

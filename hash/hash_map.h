@@ -174,7 +174,8 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
     return outcome == Outcome::kDone;
   }
 
-  /// Sets the key's value. Whether the key was new.
+  /// Sets the key's value. Whether the key was new. (Of keys that are equal, but not the same, the last one is stored:
+  /// as in Go, not as in std. So with upsert.)
   template <class Q = K, class U = V>
   bool insert_or_assign(Q&& given, U&& value) {
     static_assert(!std::is_same_v<std::remove_cvref_t<U>, std::optional<V>>, "a value, not perhaps one");

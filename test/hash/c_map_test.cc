@@ -170,6 +170,13 @@ TEST(CMap, equality_of_its_own) {
     EXPECT_EQ(1u, ashlar_map_len(map));
     EXPECT_EQ(1, ashlar_map_get(map, &a, &m));
     EXPECT_EQ(n, m);
+    Text stored{};
+    const auto copy = [](void* to, const void* key, const void*) {
+      memcpy(to, key, 4);
+      return 1;
+    };
+    ashlar_map_each(map, copy, &stored);
+    EXPECT_EQ(0, memcmp(&b, &stored, 4));  // the key that came with the value
     EXPECT_EQ(1, ashlar_map_del(map, &a, nullptr));
     EXPECT_EQ(0, ashlar_map_get(map, &b, nullptr));
     ashlar_map_destroy(map);

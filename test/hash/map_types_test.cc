@@ -257,6 +257,18 @@ TEST_F(MapTypes, enums_that_compare_in_their_own_way) {
   EXPECT_TRUE(map.insert(NoCase{'a'}, 1));
   EXPECT_FALSE(map.insert(NoCase{'A'}, 2));
   EXPECT_EQ(1, map.find(NoCase{'A'}));
+  // Of equal keys the one is stored that came with the value.
+  const auto stored = [&] {
+    NoCase key{};
+    map.for_each([&](NoCase k, int) { key = k; });
+    return static_cast<char>(key);
+  };
+  EXPECT_EQ('a', stored());
+  EXPECT_FALSE(map.insert_or_assign(NoCase{'A'}, 3));
+  EXPECT_EQ('A', stored());
+  EXPECT_FALSE(map.upsert(NoCase{'a'}, [](const int* old) { return *old + 1; }));
+  EXPECT_EQ('a', stored());
+  EXPECT_EQ(4, map.find(NoCase{'A'}));
 }
 
 struct Counter {
