@@ -2,9 +2,9 @@
 //
 // tags.h - the tags of a bucket, compared all at once; selecting without a branch.
 //
-// Owns: TagBytes, lowest_bit, hidden, select, xor_with, and_with and prefetch_to_change: where the map's code depends
-// on the machine. No other file has machine code. In a find that waits for memory the number of instructions decides
-// how many finds overlap (hash/README.md).
+// Owns: TagBytes, lowest_bit, hidden, select, xor_with and and_with: where the map's code depends on the
+// machine. No other file has machine code. In a find that waits for memory the number of instructions decides how many
+// finds overlap (hash/README.md).
 #pragma once
 
 #include <stdint.h>
@@ -96,16 +96,6 @@ template <class Atomic>
   return word;
 }
 #endif
-
-/// Asks for a line that will be read and then exchanged: where another CPU has written it last, one request, not two.
-[[gnu::always_inline]] inline void prefetch_to_change(const void* at) {
-#if defined(__x86_64__)
-  // (The builtin says "to read" unless told that the machine has this one; where it has not, it does nothing.)
-  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(at)));
-#else
-  __builtin_prefetch(at, 1);
-#endif
-}
 
 /// The word, as something that the compiler knows nothing about: so it is computed once, as it is written.
 [[gnu::always_inline]] inline uint64_t hidden(uint64_t word) {

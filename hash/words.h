@@ -69,7 +69,6 @@ class Words : public Tables<Policy> {
     auto& top = b.top;
     auto& tags = b.tags;
     auto* const slots = b.word;
-    prefetch_to_change(&top);
     b.prefetch(hash);
     const Word head = top.load_head(std::memory_order_acquire);
     const Word over = top.load_over(std::memory_order_acquire);
