@@ -404,19 +404,7 @@ class hash_map {  // NOLINT(readability-identifier-naming): as std
   uint64_t seed() const { return core_.seed(); }
 
  private:
-  /// The words of an entry that is not in the map (yet).
-  struct Unused {
-    Word words[kWords] = {};
-    bool made = false;
-    ~Unused() { drop(); }
-    void drop() {
-      if (made) Policy::discard(words);
-      made = false;
-    }
-    void copy_to(Word* to) const {
-      for (unsigned w = 0; w < kWords; ++w) to[w] = words[w];
-    }
-  };
+  using Unused = hash_core::UnusedWords<Policy>;
 
   static unsigned log2_for_hint(int64_t hint) {
     if (hint < 0 || static_cast<uint64_t>(hint) > Core::max_entries(Core::kMaxLog2))

@@ -266,5 +266,20 @@ struct MapPolicy {
   };
 };
 
+/// The words of an entry that is not in the map (yet).
+template <class Policy>
+struct UnusedWords {
+  Word words[Policy::kWords] = {};
+  bool made = false;
+  ~UnusedWords() { drop(); }
+  void drop() {
+    if (made) Policy::discard(words);
+    made = false;
+  }
+  void copy_to(Word* to) const {
+    for (unsigned w = 0; w < Policy::kWords; ++w) to[w] = words[w];
+  }
+};
+
 }  // namespace hash_core
 }  // namespace ashlar
