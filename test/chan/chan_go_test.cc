@@ -3,6 +3,7 @@
 // chan_go_test.cc - what users of Go's channels rely on: the behaviours that Go's chan_test.go and test/chan, and
 // crossbeam's tests, check, in our own words. Threads stand for goroutines, so there are fewer of them.
 #include <math.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 
@@ -187,7 +188,7 @@ uint64_t ns_a_walk(size_t nodes) {
   std::vector<Node> list(nodes);
   for (size_t i = 0; i + 1 < nodes; ++i) list[i].next = &list[i + 1];
   uint64_t best = UINT64_MAX;
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 3; ++round) {
     const uint64_t begin = ashlar_chan_now();
     for (const Node* n = list.data(); n != nullptr;) n = n->next;
     best = std::min(best, ashlar_chan_now() - begin);
@@ -198,30 +199,40 @@ uint64_t ns_a_walk(size_t nodes) {
 TEST(GoChan, losers_leave_in_constant_time) {
   const Watchdog watchdog(kChanWatchdogSeconds);
   const size_t crowd = is_emulated() ? 10'000 : kUnderTsan ? 50'000 : 100'000;
-  // The best of many: what disturbs the machine only ever adds.
-  const auto ns_a_loser = [](size_t others) {
-    Words idle(0), busy(0);
-    std::vector<ashlar_chan_case> many(others, ashlar_chan_case{idle, nullptr, ASHLAR_CHAN_RECV});
-    uint64_t v = 0;
-    for (auto& one : many) one.element = &v;
-    Words stop(0);
-    many.push_back({stop, &v, ASHLAR_CHAN_RECV});
-    std::thread waits([&] { ashlar_chan_select(many.data(), many.size(), nullptr); });
-    until([&] { return parked(stop) == 1; });
-    uint64_t best = UINT64_MAX;
-    for (int round = 0; round < 300; ++round) {
+  struct Crowd {
+    explicit Crowd(size_t others) : many(others, ashlar_chan_case{idle, &v, ASHLAR_CHAN_RECV}) {
+      many.push_back({stop, &v, ASHLAR_CHAN_RECV});
+      waits = std::thread([this] { ashlar_chan_select(many.data(), many.size(), nullptr); });
+      until([this] { return parked(stop) == 1; });
+    }
+    ~Crowd() {
+      stop.send(1);
+      waits.join();
+    }
+    void lose() {
       const ashlar_chan_case cases[] = {{idle, &v, ASHLAR_CHAN_RECV}, {busy, &v, ASHLAR_CHAN_RECV}};
       const uint64_t begin = ashlar_chan_now();
       ashlar_chan_select_until(cases, 2, nullptr, begin + 1000);
       best = std::min(best, ashlar_chan_now() - begin);
     }
-    stop.send(1);
-    waits.join();
-    return best;
+    Words idle{0}, busy{0}, stop{0};
+    uint64_t v = 0, best = UINT64_MAX;
+    std::vector<ashlar_chan_case> many;
+    std::thread waits;
   };
-  const uint64_t small = ns_a_loser(100);
-  const uint64_t large = ns_a_loser(crowd);
-  const uint64_t walk = ns_a_walk(crowd);
+  Crowd few(100), all(crowd);
+  prctl(PR_SET_TIMERSLACK, 1UL);  // a wait of 1 us takes up to 50 otherwise
+  uint64_t walk = UINT64_MAX;
+  // The best of many: what disturbs the machine only ever adds. In turns: it may be slow for a while.
+  for (int turn = 0; turn < 30; ++turn) {
+    for (int round = 0; round < 10; ++round) {
+      few.lose();
+      all.lose();
+    }
+    walk = std::min(walk, ns_a_walk(crowd));
+  }
+  prctl(PR_SET_TIMERSLACK, 0UL);
+  const uint64_t small = few.best, large = all.best;
   printf("a loser among 100 waiters: %lu ns, among %zu: %lu ns; a walk past these: %lu ns\n", small, crowd, large,
          walk);
   EXPECT_LT(large, small + walk / 2) << "it walks";
