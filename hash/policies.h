@@ -2,7 +2,7 @@
 //
 // policies.h - what the words of a slot mean, for a key type and a value type.
 //
-// Owns: the three modes, and how a hash is mixed with a map's seed.
+// Owns: the three modes, entries that are not in the map yet, and how a hash is mixed with a map's seed.
 //
 //   inline  | key <= 8 | value <= 8 |           12 slots   trivially copyable both
 //   boxed   | key <= 8 | value* |               12 slots   the value is an immutable block of its own

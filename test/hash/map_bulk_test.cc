@@ -102,12 +102,15 @@ void finds_what_stays_while_others_write() {
     std::vector<K> keys;
     for (uint64_t i = 0; i < 2 * kStay; ++i) keys.push_back(make<K>(i));
     std::atomic<bool> over{false};
+    std::atomic<uint64_t> runs{0};
     std::thread writer([&] {
-      for (uint64_t i = 0; i < kMost; ++i) map.insert(make<K>(2 * i + 1), ~i);
-      for (uint64_t i = 0; i < kMost; ++i) map.remove(make<K>(2 * i + 1));
+      do {  // until it was read often enough meanwhile
+        for (uint64_t i = 0; i < kMost; ++i) map.insert(make<K>(2 * i + 1), ~i);
+        for (uint64_t i = 0; i < kMost; ++i) map.remove(make<K>(2 * i + 1));
+      } while (runs < 20);
       over = true;
     });
-    uint64_t calls = 0, runs = 0;
+    uint64_t calls = 0;
     do {
       map.bulk_find(keys.data(), keys.size(), [&](size_t i, const uint64_t* value) {
         ++calls;

@@ -55,7 +55,7 @@ TEST(MapTags, bits_and_selecting) {
   EXPECT_EQ(5u, hidden(5));
 }
 
-/// An entry lies in the line that its tag names, as long as that has room; and what finds ask for ahead is that line.
+/// An entry lies in the line that its tag names, as long as that has room.
 TEST(MapTags, entries_lie_at_home) {
   using At = BucketAt<Platform>;
   uint64_t of_line[3] = {};
