@@ -45,7 +45,6 @@ ASHLAR_EPOCH_API_ int ashlar_map_cas16(void* at, uint64_t low, uint64_t high, ui
 ASHLAR_EPOCH_API_ void* ashlar_map_zeroed(size_t bytes) noexcept;
 ASHLAR_EPOCH_API_ void ashlar_map_return(void* table, size_t keep) noexcept;
 ASHLAR_EPOCH_API_ void ashlar_map_fault_in(void* from, size_t bytes) noexcept;
-ASHLAR_EPOCH_API_ void ashlar_map_want_huge(void* table, size_t bytes) noexcept;
 ASHLAR_EPOCH_API_ uint64_t ashlar_map_seed(void) noexcept;
 ASHLAR_EPOCH_API_ uint32_t ashlar_map_stripes(void) noexcept;
 ASHLAR_EPOCH_API_ void ashlar_map_trace(const void* caller, size_t header_bytes, uint64_t buckets,
@@ -170,7 +169,6 @@ struct Platform : EpochAtomics {
   static void cut(void* table, size_t keep) noexcept { ashlar_map_return(table, keep); }
   /// Faults memory of a large table in, before it is written.
   static void fault_in(void* from, size_t bytes) noexcept { ashlar_map_fault_in(from, bytes); }
-  static void want_huge(void* table, size_t bytes) noexcept { ashlar_map_want_huge(table, bytes); }
   static uint64_t stripes() noexcept { return ashlar_map_stripes(); }
   static void retire(void* p, size_t bytes, void (*release)(void*)) noexcept {
     ashlar_epoch_retire_with(p, bytes, release);

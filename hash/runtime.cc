@@ -50,11 +50,6 @@ void ashlar_map_fault_in(void* from, size_t bytes) noexcept {
   errno = saved_errno;
 }
 
-void ashlar_map_want_huge(void* table, size_t bytes) noexcept {
-  // Where every access goes to another page, the TLB decides: 4 MiB are more than it covers with small pages.
-  if (bytes >= size_t{4} << 20) ashlar::want_huge_pages(table, 0, bytes);
-}
-
 uint64_t ashlar_map_seed() noexcept {
   ashlar::prepare_pins();
   // Relaxed: a number that nobody else gets. Each process, and each map, has its own sequence.

@@ -142,14 +142,9 @@ class Tables : public TableOps<Policy> {
     // Relaxed: a ticket. One thread makes the next table, not each a table of its own; where it stops, or finds no
     // memory, the next one tries an eighth later.
     uint64_t at = table(root)->grow_at.load(std::memory_order_relaxed);
-    const uint64_t later = n <= max_entries(log2) ? max_entries(log2) : n + n / 8 + 1;
-    if (n <= at ||
-        !table(root)->grow_at.compare_exchange_strong(at, later, std::memory_order_relaxed, std::memory_order_relaxed))
+    if (n <= at || !table(root)->grow_at.compare_exchange_strong(at, n + n / 8 + 1, std::memory_order_relaxed,
+                                                                 std::memory_order_relaxed))
       return;
-    if (n <= max_entries(log2)) {
-      P::want_huge(table(root), table(root)->bytes);  // see first_table; of one thread, as at a promotion
-      return;
-    }
     unsigned wanted = log2 + 1;
     while (wanted < kMaxLog2 && max_entries(wanted) < n) ++wanted;
     start_migration(root, wanted);
@@ -338,9 +333,6 @@ class Tables : public TableOps<Policy> {
     for (unsigned log2 = min_log2(); (root = new_table(log2, 0)) == 0; log2 -= log2 < 4 ? log2 : 4) {
       if (log2 == 0) return 0;
     }
-    // Huge pages only once it is half full, as for tables that grew: each of the first inserts would clear 2 MiB.
-    if (log2_of(root) >= kStripedLog2)
-      table(root)->grow_at.store(max_entries(log2_of(root)) / 2, std::memory_order_relaxed);
     add_stripes(log2_of(root));
     Word none = kNoTable;
     // Release publishes the table; acquire: another thread's.
@@ -447,8 +439,6 @@ class Tables : public TableOps<Policy> {
     Word expected = root | kMigrating;
     // Release: whoever finds the new root finds its buckets filled. One thread succeeds, and retires the old table.
     if (root_.compare_exchange_strong(expected, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-      // What was filled in small steps may become huge pages now, in the kernel's own time.
-      P::want_huge(table(next), table(next)->bytes);
       Table* t = table(root);
       P::retire(t, t->bytes, release_table);
     }

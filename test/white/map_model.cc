@@ -103,7 +103,6 @@ struct ModelPlatform {
   static void cut(void*, size_t) { abort(); }  // of large tables
   static void retire_rest(void*, size_t, void (*)(void*)) { abort(); }
   static void fault_in(void*, size_t) { abort(); }
-  static void want_huge(void*, size_t) {}
   static uint64_t stripes() { return 2; }
   static size_t thread_number() { return 0; }
 };
